@@ -3,12 +3,15 @@
 //! In: batches, one a call. Out: the update that one batch of all their rows would make. How their gradients merge, and
 //! which losses have gradients that do, is said in `optim`.
 
+use super::any::{AnySession, words};
+use super::programs::Kind;
 use super::sentinel::Ran;
-use super::{Error, Kind, Network, Session, buffer, feed, words};
+use super::{Error, Network, Report, Session, buffer, feed};
 use crate::error::{BuildError, RunError};
 use crate::ir::ScalarSlot;
 use crate::memory::{Memory, Params, Word};
 use crate::optim;
+use crate::tensor::Tensor;
 
 /// The numbers that the two programs run with, and of how many rows gradients are merged.
 #[derive(Debug)]
@@ -50,18 +53,7 @@ impl<N: Network> Session<N> {
     /// As for [`Session::step`], and [`BuildError::Accumulate`] for a loss that is neither averaged nor added up; what was
     /// accumulated before is then as it was.
     pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, Error> {
-        let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
-        self.check_rows(rows)?;
-        self.compile_accumulation()?;
-        self.fill_accumulation(Kind::Accumulate, rows);
-        self.keep();
-        let loss = self.run(Kind::Accumulate, &tensors, rows);
-        let loss = self.sound(Ran::Accumulation, loss, &tensors, rows)?;
-        let accumulation = self.accumulation.as_mut().expect("it was made above");
-        accumulation.rows = accumulation.rows.saturating_add(rows);
-        self.forward_count = self.forward_count.wrapping_add(1);
-        Ok(N::metrics(&super::Report { loss, metrics: &self.metrics }))
+        self.any.accumulate(&feed::gather::<N>(inputs, Some(targets))).map(|report| N::metrics(&report))
     }
 
     /// Makes one step from all gradients that were accumulated since the last update, as if of one batch.
@@ -70,6 +62,33 @@ impl<N: Network> Session<N> {
     /// [`RunError::NothingAccumulated`]; with [`Trainer::sentinel`](super::Trainer::sentinel), an update that is not finite. The
     /// session is then as it was before, and so are the gradients.
     pub fn update(&mut self) -> Result<(), RunError> {
+        self.any.update()
+    }
+
+    /// The rows whose gradients have been accumulated since the last update.
+    pub fn accumulated_rows(&self) -> usize {
+        self.any.accumulated_rows()
+    }
+}
+
+impl AnySession {
+    /// Merges the gradients of a batch with those since the last update.
+    fn accumulate(&mut self, tensors: &[Tensor<'_>]) -> Result<Report<'_>, Error> {
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, tensors, self.max_batch)?;
+        self.check_rows(rows)?;
+        self.compile_accumulation()?;
+        self.fill_accumulation(Kind::Accumulate, rows);
+        self.keep();
+        let loss = self.run(Kind::Accumulate, tensors, rows);
+        let loss = self.sound(Ran::Accumulation, loss, tensors, rows)?;
+        let accumulation = self.accumulation.as_mut().expect("it was made above");
+        accumulation.rows = accumulation.rows.saturating_add(rows);
+        self.forward_count = self.forward_count.wrapping_add(1);
+        Ok(Report { loss, metrics: &self.metrics })
+    }
+
+    /// Makes one step from all gradients that were accumulated.
+    fn update(&mut self) -> Result<(), RunError> {
         if self.accumulated_rows() == 0 {
             return Err(RunError::NothingAccumulated);
         }
@@ -86,8 +105,8 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    /// The rows whose gradients have been accumulated since the last update.
-    pub fn accumulated_rows(&self) -> usize {
+    /// The rows whose gradients have been accumulated.
+    pub(super) fn accumulated_rows(&self) -> usize {
         self.accumulation.as_ref().map_or(0, |accumulation| accumulation.rows)
     }
 

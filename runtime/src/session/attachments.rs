@@ -40,7 +40,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Texts of more than 2 MiB in all, with their names.
     pub fn attach(&mut self, name: &str, value: &(impl Display + ?Sized)) -> Result<(), RunError> {
-        self.attachments.insert(name, value.to_string())
+        self.any.attachments.insert(name, value.to_string())
     }
 
     /// What was attached by this name, here or in the checkpoint that was loaded, as whatever is parsed from a text.
@@ -48,7 +48,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Nothing by that name; a text that does not parse, with the reason in words.
     pub fn attached<T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>>>(&self, name: &str) -> Result<T, RunError> {
-        self.attachments.get(name)
+        self.any.attachments.get(name)
     }
 }
 
@@ -59,7 +59,7 @@ impl<N> Predictor<N> {
     /// # Errors
     /// As for [`Session::attached`].
     pub fn attached<T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>>>(&self, name: &str) -> Result<T, RunError> {
-        self.attachments.get(name)
+        self.any.attachments.get(name)
     }
 }
 

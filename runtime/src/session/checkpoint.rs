@@ -7,17 +7,20 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::any::AnySession;
 use super::attachments::Attachments;
 use super::identity::Identity;
 use super::name_map::fits;
 use super::params::named;
 use super::position::{Pass, Position};
+use super::programs::Kind;
 use super::scalars::declared;
-use super::{Kind, Network, Session};
+use super::{Network, Session};
 use crate::compile::Program;
 use crate::error::BuildError;
 use crate::ir::declared::stored_positions;
 use crate::ir::{ParamSlot, SlotKind, Slots};
+use crate::network::Definition;
 use crate::optim::accumulated;
 use crate::safetensors::{CheckpointError, Entry, File, Mistakes, Tensor, check_size, shown, write};
 use crate::schedule::{Schedule, check_rate};
@@ -62,7 +65,30 @@ impl<N: Network> Session<N> {
     /// A file that cannot be written, and a path to a pipe, a device or a socket: those can't be replaced as a whole. So is a
     /// path such as `/dev/stdout` to what a process has open: it would go on with the old file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        let path = path.as_ref();
+        self.any.save(path.as_ref())
+    }
+
+    /// Goes on from a file of [`Session::save`]: the next steps give the same bits as those of the session that was saved. What
+    /// was accumulated here is replaced by what was there, mostly nothing.
+    ///
+    /// That session has to have been of the same network and training: the declared layers, ports and loss have to be the same,
+    /// and so have the optimizer and its settings, clipping, and what groups make of the parameters. The name of the network,
+    /// its metrics and initializers, `max_batch`, `threads` and `sentinel` may differ. The learning rate is restored if it
+    /// follows no schedule; a schedule is that of this session, at the step that was saved. What was attached there takes the place of
+    /// what was attached here.
+    ///
+    /// A file of an earlier version says less: of its network the name has to be the same, of the training the optimizer.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, is no checkpoint, or one of another network or training; the message says what is
+    /// there and what is here. The session is then as it was before. For parameters alone, see [`Session::load_params`].
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        self.any.load(path.as_ref())
+    }
+}
+
+impl AnySession {
+    fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         let identity = Identity::of(self);
         let (program, rows) = (self.state(self.accumulated_rows() > 0), self.accumulated_rows());
         let stored = |index: usize, slot: &ParamSlot| &self.params.floats()[program.params[index]..][..slot.len()];
@@ -85,7 +111,7 @@ impl<N: Network> Session<N> {
         words.extend(identity.training.map(|text| (TRAINING, text)));
         words.extend(identity.sizes.map(|sizes| (SIZES, sizes)));
         words.extend((rows > 0).then(|| (ROWS, rows.to_string())));
-        words.extend((!self.declared.is_empty()).then(|| (SCALARS, scalars_word::<N>(&self.declared))));
+        words.extend((!self.declared.is_empty()).then(|| (SCALARS, scalars_word(self.definition, &self.declared))));
         // A schedule follows from the step.
         words.extend(self.rate.fixed().map(|rate| (RATE, rate.to_string())));
         let attached: Vec<(String, &str)> = self.attachments.words().collect();
@@ -93,24 +119,9 @@ impl<N: Network> Session<N> {
         write(path, &words, &tensors)
     }
 
-    /// Goes on from a file of [`Session::save`]: the next steps give the same bits as those of the session that was saved. What
-    /// was accumulated here is replaced by what was there, mostly nothing.
-    ///
-    /// That session has to have been of the same network and training: the declared layers, ports and loss have to be the same,
-    /// and so have the optimizer and its settings, clipping, and what groups make of the parameters. The name of the network,
-    /// its metrics and initializers, `max_batch`, `threads` and `sentinel` may differ. The learning rate is restored if it
-    /// follows no schedule; a schedule is that of this session, at the step that was saved. What was attached there takes the place of
-    /// what was attached here.
-    ///
-    /// A file of an earlier version says less: of its network the name has to be the same, of the training the optimizer.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is damaged, is no checkpoint, or one of another network or training; the message says what is
-    /// there and what is here. The session is then as it was before. For parameters alone, see [`Session::load_params`].
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        let path = path.as_ref();
+    fn load(&mut self, path: &Path) -> Result<(), CheckpointError> {
         let mut file = File::open(path)?;
-        let words = Words::of::<N>(&file, path)?;
+        let words = Words::of(self.definition, &file, path)?;
         self.check_fit(&file, &words, path)?;
         if words.rows > 0 {
             let build = |error| CheckpointError::Build { path: path.to_path_buf(), error: Box::new(error) };
@@ -169,7 +180,7 @@ impl<N: Network> Session<N> {
         for tensor in file.header.tensors.iter().filter(|tensor| !known.contains(&*tensor.name)) {
             mistakes.add(|| format!("`{}` is unknown here", shown(&tensor.name)));
         }
-        mistakes.check(path, N::declared().name)
+        mistakes.check(path, self.definition.name)
     }
 }
 
@@ -238,7 +249,7 @@ struct Words {
 }
 
 impl Words {
-    fn of<N: Network>(file: &File, path: &Path) -> Result<Words, CheckpointError> {
+    fn of(definition: &Definition<'_>, file: &File, path: &Path) -> Result<Words, CheckpointError> {
         let foreign = |reason| CheckpointError::Foreign { path: path.to_path_buf(), reason };
         let word = |name: &str| {
             let word = file.header.word(name);
@@ -278,7 +289,7 @@ impl Words {
         };
         // There are none in a file of before they were counted.
         let epochs = file.header.word(EPOCHS).map_or(Ok(0), |word| parsed(EPOCHS, word))?;
-        let pass = match file.header.word(EPOCH).map(|word| Pass::of_word(word, N::declared().metrics.len())) {
+        let pass = match file.header.word(EPOCH).map(|word| Pass::of_word(word, definition.metrics.len())) {
             None => None,
             Some(Some(pass)) => Some(pass),
             Some(None) => return Err(foreign(format!("`{EPOCH}` says nothing of an epoch of this network"))),
@@ -303,7 +314,7 @@ impl Words {
             attachments: Attachments::of(file).unwrap_or_default(),
             scalars: match file.header.word(SCALARS) {
                 None => None,
-                Some(word) => match scalars_of::<N>(word) {
+                Some(word) => match scalars_of(definition, word) {
                     Some(scalars) => Some(scalars),
                     None => return Err(foreign(format!("`{SCALARS}` says nothing of the scalars of this network"))),
                 },
@@ -313,19 +324,19 @@ impl Words {
 }
 
 /// `kl_weight = 0.5, margin = 1`
-pub(super) fn scalars_word<N: Network>(declared: &[f32]) -> String {
-    let scalars = N::declared().scalars.iter().zip(declared);
+pub(super) fn scalars_word(definition: &Definition<'_>, declared: &[f32]) -> String {
+    let scalars = definition.scalars.iter().zip(declared);
     scalars.map(|(scalar, number)| format!("{} = {number}", scalar.name)).collect::<Vec<String>>().join(", ")
 }
 
 /// The same, read: those of this network, each once and in their order.
-pub(super) fn scalars_of<N: Network>(word: &str) -> Option<Vec<f32>> {
+pub(super) fn scalars_of(definition: &Definition<'_>, word: &str) -> Option<Vec<f32>> {
     let mut numbers = Vec::new();
     for (index, part) in word.split(", ").enumerate() {
         let (name, number) = part.split_once(" = ")?;
         let number: f32 = number.parse().ok()?;
-        let fits = N::declared().scalars.get(index)?.name == name && number.is_finite();
+        let fits = definition.scalars.get(index)?.name == name && number.is_finite();
         fits.then(|| numbers.push(number))?;
     }
-    (numbers.len() == N::declared().scalars.len()).then_some(numbers)
+    (numbers.len() == definition.scalars.len()).then_some(numbers)
 }

@@ -3,9 +3,10 @@
 //! In: checked tensors of any number of rows. Out: loss and metrics as one run over all rows would give them, up to
 //! rounding.
 
+use super::any::AnySession;
 use super::buffer::Buffer;
+use super::feed;
 use super::programs::Kind;
-use super::{Network, Session, feed};
 use crate::chunked::{Parts, Tally, Total, parts};
 use crate::compile::{Program, Target};
 use crate::error::BuildError;
@@ -39,7 +40,7 @@ impl ChunkedEvaluation {
     }
 }
 
-impl<N: Network> Session<N> {
+impl AnySession {
     /// Leaves the metrics over all rows in their place; gives the loss. The first call compiles programs of its own.
     pub(super) fn evaluate_in_pieces(&mut self, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, BuildError> {
         self.compile(Kind::EvaluateInChunks)?;

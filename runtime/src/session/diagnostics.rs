@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Error, Kind, Network, Session, feed};
+use super::any::AnySession;
+use super::programs::Kind;
+use super::{Error, Network, Session, feed};
 use crate::diagnose::{Measure, Quantity};
 use crate::ir::Role;
 use crate::plan::Location;
+use crate::tensor::Tensor;
 
 /// What a training step on a batch would do in each layer, measured without doing it.
 ///
@@ -83,13 +86,18 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Wrong shapes, class ids out of range, a batch size out of range.
     pub fn diagnose<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Diagnostics, Error> {
-        let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
+        self.any.diagnose(&feed::gather::<N>(inputs, Some(targets)))
+    }
+}
+
+impl AnySession {
+    fn diagnose(&mut self, tensors: &[Tensor<'_>]) -> Result<Diagnostics, Error> {
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.compile(Kind::Diagnose)?;
         self.fill_scalars();
         // What it gives under the name of a loss there is not: all results are probes.
-        let _ = self.run(Kind::Diagnose, &tensors, rows);
+        let _ = self.run(Kind::Diagnose, tensors, rows);
         let program = &self.programs[Kind::Diagnose];
         let probe = |index: usize, positions: usize| match program.result(&Role::Probe(index)) {
             Some(Location::Arena(at)) => &self.arena.floats()[at..][..positions],

@@ -8,14 +8,14 @@ use crate::summary::Summary;
 impl<N: Network> Session<N> {
     /// The table that a session prints, `println!("{net}")`, with its numbers.
     pub fn summary(&self) -> Summary {
-        Summary::new(self.definition, Some(&self.config)).expect("a network that was built has a table")
+        Summary::new(self.any.definition, Some(&self.any.config)).expect("a network that was built has a table")
     }
 }
 
 impl<N: Network> Predictor<N> {
     /// The table that a predictor prints, with its numbers: without what training costs.
     pub fn summary(&self) -> Summary {
-        Summary::new(self.definition, None).expect("a network that was built has a table")
+        Summary::new(self.any.definition, None).expect("a network that was built has a table")
     }
 }
 

@@ -27,11 +27,16 @@ pub(super) struct Feed {
 /// The tensors of a call.
 pub(super) fn gather<'a, N: Network>(inputs: N::Inputs<'a>, targets: Option<N::Targets<'a>>) -> Tensors<'a> {
     let mut tensors = Tensors::new();
-    N::inputs(inputs, &mut |tensor| tensors.push(tensor));
+    N::inputs(inputs, &mut pushing(&mut tensors));
     if let Some(targets) = targets {
-        N::targets(targets, &mut |tensor| tensors.push(tensor));
+        N::targets(targets, &mut pushing(&mut tensors));
     }
     tensors
+}
+
+/// Puts each tensor behind those before. Not written in `gather`, where it would be compiled again for each network.
+fn pushing<'t, 'a>(tensors: &'t mut Tensors<'a>) -> impl FnMut(Tensor<'a>) + 't {
+    |tensor| tensors.push(tensor)
 }
 
 /// The same rows of every tensor.

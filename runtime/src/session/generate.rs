@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::predictor::AnyPredictor;
 use super::sampling::Sampling;
 use super::stepper::Stepper;
 use super::{Error, Network, Predictor};
@@ -27,6 +28,22 @@ impl<N: Network> Predictor<N> {
         n: usize,
         sampling: &Sampling,
     ) -> Result<Vec<u32>, Error> {
+        let prompt: Vec<u32> = prompt.iter().map(|&id| id.into()).collect();
+        self.any.generate(&prompt, n, sampling)
+    }
+
+    /// What [`Predictor::generate`] is made of, for a choice of one's own: tokens go in one by one, and the logits of the next one
+    /// come out. It has a copy of the parameters as they are now.
+    ///
+    /// # Errors
+    /// A network that looks elsewhere than back, no memory.
+    pub fn generator(&self) -> Result<Generator<N>, BuildError> {
+        Ok(Generator { any: self.any.generator()?, network: PhantomData })
+    }
+}
+
+impl AnyPredictor {
+    fn generate(&self, prompt: &[u32], n: usize, sampling: &Sampling) -> Result<Vec<u32>, Error> {
         sampling.check()?;
         let mut random = sampling.random();
         let mut generator = self.generator()?;
@@ -34,7 +51,7 @@ impl<N: Network> Predictor<N> {
             return Err(RunError::Empty { name: generator.stepper.one.program.slots.inputs[0].name }.into());
         }
         for &id in prompt {
-            generator.feed(id.into())?;
+            generator.feed(id)?;
         }
         let mut text = Vec::new();
         for index in 0..n {
@@ -47,16 +64,11 @@ impl<N: Network> Predictor<N> {
         Ok(text)
     }
 
-    /// What [`Predictor::generate`] is made of, for a choice of one's own: tokens go in one by one, and the logits of the next one
-    /// come out. It has a copy of the parameters as they are now.
-    ///
-    /// # Errors
-    /// A network that looks elsewhere than back, no memory.
-    pub fn generator(&self) -> Result<Generator<N>, BuildError> {
+    fn generator(&self) -> Result<AnyGenerator, BuildError> {
         let stepper = self.stepper(&self.next, Purpose::Next)?;
         let [length, classes] = sizes(self.definition);
         let (tokens, logits) = (Vec::with_capacity(length), Vec::new());
-        Ok(Generator { stepper, length, classes, tokens, logits, network: PhantomData })
+        Ok(AnyGenerator { stepper, length, classes, tokens, logits })
     }
 }
 
@@ -69,6 +81,13 @@ fn sizes(definition: &Definition<'_>) -> [usize; 2] {
 /// A sequence that grows token by token: see [`Predictor::generator`].
 #[derive(Debug)]
 pub struct Generator<N> {
+    any: AnyGenerator,
+    network: PhantomData<fn() -> N>,
+}
+
+/// The same, whatever the network.
+#[derive(Debug)]
+struct AnyGenerator {
     stepper: Stepper,
     length: usize,
     classes: usize,
@@ -76,7 +95,6 @@ pub struct Generator<N> {
     tokens: Vec<u32>,
     /// What follows the last of them; empty at first.
     logits: Vec<f32>,
-    network: PhantomData<fn() -> N>,
 }
 
 impl<N: Network> Generator<N> {
@@ -85,6 +103,35 @@ impl<N: Network> Generator<N> {
     /// # Errors
     /// An id that is no class of the network's input.
     pub fn feed(&mut self, token: u32) -> Result<(), RunError> {
+        self.any.feed(token)
+    }
+
+    /// The logits of the token after the last one, a number for every class.
+    ///
+    /// # Errors
+    /// No token so far, a logit that is NaN.
+    pub fn logits(&self) -> Result<&[f32], RunError> {
+        self.any.logits()
+    }
+
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        self.any.clear();
+    }
+
+    /// How many tokens the next one is predicted from.
+    pub fn len(&self) -> usize {
+        self.any.tokens.len()
+    }
+
+    /// Whether no token was added yet.
+    pub fn is_empty(&self) -> bool {
+        self.any.tokens.is_empty()
+    }
+}
+
+impl AnyGenerator {
+    fn feed(&mut self, token: u32) -> Result<(), RunError> {
         let slot = &self.stepper.one.program.slots.inputs[0];
         if let Some(classes) = slot.classes.filter(|&classes| token as usize >= classes) {
             return Err(RunError::Class { name: slot.name, id: token, row: 0, classes });
@@ -98,11 +145,7 @@ impl<N: Network> Generator<N> {
         Ok(())
     }
 
-    /// The logits of the token after the last one, a number for every class.
-    ///
-    /// # Errors
-    /// No token so far, a logit that is NaN.
-    pub fn logits(&self) -> Result<&[f32], RunError> {
+    fn logits(&self) -> Result<&[f32], RunError> {
         match &self.logits[..] {
             [] => Err(RunError::Empty { name: self.stepper.one.program.slots.inputs[0].name }),
             logits if logits.iter().any(|logit| logit.is_nan()) => {
@@ -112,21 +155,10 @@ impl<N: Network> Generator<N> {
         }
     }
 
-    /// Forgets all tokens.
-    pub fn clear(&mut self) {
+    fn clear(&mut self) {
         self.tokens.clear();
         self.logits.clear();
         self.stepper.clear();
-    }
-
-    /// How many tokens the next one is predicted from.
-    pub fn len(&self) -> usize {
-        self.tokens.len()
-    }
-
-    /// Whether no token was added yet.
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
     }
 
     fn run(&mut self, token: u32) {

@@ -1,7 +1,9 @@
 //! The gradients of a session, checked on the user's own data.
 
+use super::any::AnySession;
+use super::programs::Kind;
 use super::sentinel::Ran;
-use super::{Error, Gradients, Kind, Network, Session, feed};
+use super::{Error, Gradients, Network, Session, feed};
 use crate::gradcheck::{Gradcheck, check};
 use crate::init::{Init, Random};
 use crate::ir::SlotKind;
@@ -16,7 +18,7 @@ const SPREAD: f64 = 0.1;
 pub fn gradcheck<'a, N: Network>(inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradcheck, Error> {
     let tensors = feed::gather::<N>(inputs, Some(targets));
     let rows = tensors.first().and_then(|tensor| tensor.shape().first().copied()).unwrap_or(0);
-    let mut session = Session::<N>::new(N::declared(), Sgd::new(0.0).into(), rows.max(1), 0, 1)?;
+    let mut session = AnySession::new(N::declared(), Sgd::new(0.0).into(), rows.max(1), 0, 1)?;
     session.spread();
     session.check_gradients(&tensors)
 }
@@ -30,9 +32,11 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// As for [`Session::gradients`].
     pub fn gradcheck<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradcheck, Error> {
-        self.check_gradients(&feed::gather::<N>(inputs, Some(targets)))
+        self.any.check_gradients(&feed::gather::<N>(inputs, Some(targets)))
     }
+}
 
+impl AnySession {
     fn check_gradients(&mut self, tensors: &[Tensor<'_>]) -> Result<Gradcheck, Error> {
         let rows = self.feed.check(&self.programs[Kind::Train].slots, tensors, self.max_batch)?;
         self.check_rows(rows)?;

@@ -4,9 +4,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::any::AnySession;
 use super::params::named;
+use super::programs::Kind;
 use super::sizes::{differing_sizes, sizes_word};
-use super::{Kind, Network, Session};
 use crate::ir::SlotKind;
 use crate::lower::check;
 use crate::safetensors::{brief, shown};
@@ -29,7 +30,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// What a session is.
-    pub(super) fn of<N: Network>(session: &Session<N>) -> Identity {
+    pub(super) fn of(session: &AnySession) -> Identity {
         let trainable = named(&session.programs[Kind::Train].slots).map(|(_, slot)| slot);
         let trainable = trainable.filter(|slot| matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter));
         let declared = check(session.definition).expect("the session was built from it");

@@ -6,6 +6,7 @@
 //! they read them, the totals of an evaluation in pieces, and the extents of a tensor of more than four axes.
 
 mod accumulation;
+mod any;
 mod attachments;
 mod buffer;
 mod checkpoint;
@@ -44,27 +45,12 @@ use std::marker::PhantomData;
 use ndarray::{ArrayD, ArrayViewD};
 
 use crate::assembly::Sizes;
-use crate::compile::{Program, Purpose, Target, compile};
-use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError, text_as_debug};
-use crate::ir::{Role, ScalarSlot, SlotKind, ops};
-use crate::jit::Pool;
-use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
-use crate::optim::{self, TrainingConfig};
-use crate::plan::Location;
 use crate::safetensors::CheckpointError;
 use crate::schedule::Schedule;
 use crate::tensor::Tensor;
-use accumulation::Accumulation;
-use attachments::Attachments;
-use buffer::Buffer;
-use feed::Feed;
-use outputs::{Inference, Outputs};
-use parameters::Parameters;
-use position::Position;
-use programs::{Kind, Programs};
-use sentinel::Ran;
+use any::AnySession;
 
 pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use generate::Generator;
@@ -135,98 +121,11 @@ pub struct Report<'a> {
 /// A network that is trained and asked.
 #[derive(Debug)]
 pub struct Session<N> {
-    definition: &'static Definition<'static>,
-    config: TrainingConfig,
-    max_batch: usize,
-    rate: Schedule,
-    steps: u64,
-    seed: u64,
-    /// The number of the next forward pass in training.
-    forward_count: u64,
-    /// How far `fit` has come.
-    position: Position,
-    attachments: Attachments,
-    programs: Programs,
-    /// What is merged between two updates, once anything was.
-    accumulation: Option<Accumulation>,
-    /// Where predictions go, once there were any.
-    outputs: Option<Outputs>,
-    /// What the results of a diagnosis are.
-    measures: Vec<Measure>,
-    /// Which statistics a recalibration gives.
-    statistics: Vec<usize>,
-    params: Parameters,
-    /// The parameters before the step that runs, if a sentinel watches over it.
-    kept: Option<Buffer>,
-    arena: Buffer,
-    scalars: Vec<Word>,
-    /// The numbers of the declaration that may be set; they are the first of the scalars of every program.
-    declared: Vec<f32>,
-    /// Those of the scalars that are numbers.
-    numbers: Vec<f32>,
-    feed: Feed,
-    metrics: Vec<f32>,
-    /// A layer whose training needs more than one row: the first whose statistics are not frozen from the beginning.
-    needs_rows: Option<String>,
-    /// None for one thread.
-    pool: Option<Pool>,
+    any: AnySession,
     network: PhantomData<fn() -> N>,
 }
 
 impl<N: Network> Session<N> {
-    /// Compiles the training step and fills the parameters.
-    fn new(
-        definition: &'static Definition<'static>,
-        config: TrainingConfig,
-        max_batch: usize,
-        seed: u64,
-        threads: usize,
-    ) -> Result<Session<N>, BuildError> {
-        config.check()?;
-        let target = Target::new(max_batch).with_threads(threads).with_winograd(config.winograd);
-        let compilation = compile(definition, Purpose::Train(&config), target);
-        checkpoint::check_room(&compilation.graph()?.slots)?;
-        let train = compilation.into_program()?;
-        let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
-        pool.iter_mut().for_each(|pool| train.code.reserve(pool));
-        let mut params = Parameters::from(buffer::params(&train)?);
-        let kept = config.sentinel.then(|| buffer::params(&train)).transpose()?;
-        let arena = buffer::arena(&train, max_batch)?;
-        let feed = Feed::new(&train.slots, max_batch)?;
-        fill(params.floats_mut(), &train, seed);
-        let needs_rows = rows::layer_by_batch(definition, &train, &config)?;
-        let declared = scalars::declared(&train.slots.scalars);
-        let mut session = Session {
-            definition,
-            declared,
-            rate: config.optimizer.settings().rate,
-            numbers: vec![0.0; train.slots.scalars.len()],
-            config,
-            max_batch,
-            steps: 0,
-            seed,
-            forward_count: 0,
-            position: Position::default(),
-            attachments: Attachments::default(),
-            params,
-            kept,
-            arena,
-            scalars: vec![Word::default(); train.slots.scalars.len()],
-            feed,
-            metrics: vec![0.0; train.slots.metrics.len()],
-            programs: Programs::new(train),
-            accumulation: None,
-            outputs: None,
-            needs_rows,
-            pool,
-            measures: Vec::new(),
-            statistics: Vec::new(),
-            network: PhantomData,
-        };
-        session.fill_declared();
-        Ok(session)
-    }
-
     /// One training step on a batch: forward, backward and update. Loss and metrics are of the parameters before the update.
     ///
     /// Any batch size from 1 to `max_batch` (from 2 with batch norm, since one row has no variance) runs without recompiling.
@@ -248,16 +147,7 @@ impl<N: Network> Session<N> {
         inputs: N::Inputs<'a>,
         targets: N::Targets<'a>,
     ) -> Result<Report<'_>, RunError> {
-        let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
-        self.check_rows(rows)?;
-        self.fill_scalars();
-        self.keep();
-        let loss = self.run(Kind::Train, &tensors, rows);
-        let loss = self.sound(Ran::Step, loss, &tensors, rows)?;
-        self.steps += 1;
-        self.forward_count = self.forward_count.wrapping_add(1);
-        Ok(Report { loss, metrics: &self.metrics })
+        self.any.step(&feed::gather::<N>(inputs, Some(targets)))
     }
 
     /// The gradients of the loss on a batch, in training mode, neither clipped nor with decay; nothing is updated. The first
@@ -270,15 +160,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// As for [`Session::step`].
     pub fn gradients<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradients<'_>, Error> {
-        let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
-        self.check_rows(rows)?;
-        self.compile(Kind::Gradients)?;
-        self.fill_scalars();
-        let loss = self.run(Kind::Gradients, &tensors, rows);
-        let loss = self.sound(Ran::Gradients, loss, &tensors, rows)?;
-        let program = &self.programs[Kind::Gradients];
-        Ok(Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() })
+        self.any.gradients(&feed::gather::<N>(inputs, Some(targets)))
     }
 
     /// Loss and metrics in inference mode, on any number of rows. More than `max_batch` are taken in pieces whose sums, maxima
@@ -293,15 +175,7 @@ impl<N: Network> Session<N> {
 
     /// An evaluation, with its numbers in order instead of by name.
     pub(crate) fn assess<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Report<'_>, Error> {
-        let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
-        let loss = if rows > self.max_batch {
-            self.evaluate_in_pieces(&tensors, rows)?
-        } else {
-            self.compile(Kind::Evaluate)?;
-            self.run(Kind::Evaluate, &tensors, rows).unwrap_or_else(|loss| loss)
-        };
-        Ok(Report { loss, metrics: &self.metrics })
+        self.any.evaluate(&feed::gather::<N>(inputs, Some(targets)))
     }
 
     /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the session. The first
@@ -310,7 +184,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Wrong shapes, no rows, outputs for which there is no memory.
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, Error> {
-        let (outputs, rows) = self.infer(inputs)?;
+        let (outputs, rows) = self.any.predict(&feed::gather::<N>(inputs, None))?;
         Ok(outputs.views::<N>(rows))
     }
 
@@ -320,21 +194,8 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// As for [`Session::predict`].
     pub fn predict_owned(&mut self, inputs: N::Inputs<'_>) -> Result<N::OwnedOutputs, Error> {
-        let (outputs, rows) = self.infer(inputs)?;
+        let (outputs, rows) = self.any.predict(&feed::gather::<N>(inputs, None))?;
         Ok(outputs.take_arrays::<N>(rows))
-    }
-
-    /// Runs inference; where the outputs of so many rows are.
-    fn infer(&mut self, inputs: N::Inputs<'_>) -> Result<(&mut Outputs, usize), Error> {
-        let tensors = feed::gather::<N>(inputs, None);
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
-        self.compile(Kind::Predict)?;
-        let program = &self.programs[Kind::Predict];
-        let outputs = self.outputs.as_mut().expect("room was made when the program was compiled");
-        let (arena, params, scalars) = (self.arena.floats_mut(), &self.params, &self.scalars[..]);
-        let (feed, max_batch, pool) = (&mut self.feed, self.max_batch, self.pool.as_mut());
-        Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows)?;
-        Ok((outputs, rows))
     }
 
     /// A predictor with the parameters as they are now, for use beside this session and in other threads; further training
@@ -343,17 +204,12 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Buffers for which there is no memory.
     pub fn predictor(&mut self) -> Result<Predictor<N>, BuildError> {
-        self.compile(Kind::Predict)?;
-        let program = self.programs.shared(Kind::Predict);
-        let (params, declared) = (self.params.floats(), &self.declared);
-        let settings = (self.max_batch, self.config.winograd);
-        let predictor = Predictor::new(self.definition, program, params, declared, settings)?;
-        Ok(predictor.with_attachments(&self.attachments))
+        Ok(Predictor::of(self.any.predictor()?))
     }
 
     /// The learning rate of the next step: what the schedule says after [`Session::steps`] steps.
     pub fn learning_rate(&self) -> f64 {
-        self.rate.rate(self.steps)
+        self.any.learning_rate()
     }
 
     /// Changes the learning rate from the next step on, in place of any schedule. Groups keep their multiples of it. Nothing
@@ -362,75 +218,35 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A rate that is negative or not finite.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), BuildError> {
-        self.config.check_rate(rate)?;
-        self.rate = Schedule::constant(rate);
+        self.any.config.check_rate(rate)?;
+        self.any.rate = Schedule::constant(rate);
         Ok(())
     }
 
     /// How many steps have been made, those before a checkpoint included.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.any.steps
     }
 
     /// The number of the next forward pass in training, which decides the masks of `Dropout` together with the seed. A
     /// step and an accumulated batch move it on by one, a refused one and everything else leaves it.
     pub fn forward_count(&self) -> u64 {
-        self.forward_count
+        self.any.forward_count
     }
 
     /// Makes this the number of the next forward pass in training: one that was before draws the same masks again.
     pub fn set_forward_count(&mut self, count: u64) {
-        self.forward_count = count;
+        self.any.forward_count = count;
     }
 
     /// The largest batch of a step.
     pub fn max_batch(&self) -> usize {
-        self.max_batch
+        self.any.max_batch
     }
 
     /// Says what is wrong with rows of which there may be any number.
     pub(crate) fn check<'a>(&self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<(), RunError> {
-        let tensors = feed::gather::<N>(inputs, Some(targets));
-        self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX).map(drop)
-    }
-
-    fn fill_scalars(&mut self) {
-        let (slots, optimizer, rate) =
-            (&self.programs[Kind::Train].slots.scalars, &*self.config.optimizer, self.learning_rate());
-        optim::fill(slots, optimizer, rate, self.steps + 1, &mut self.numbers);
-        self.numbers[..self.declared.len()].copy_from_slice(&self.declared);
-        words(slots, &self.numbers, self.seed, self.forward_count, &mut self.scalars);
-    }
-
-    /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss of a run that is refused, because
-    /// it is not finite or a statistic is not.
-    fn run(&mut self, kind: Kind, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, f32> {
-        let mut scalars = &self.scalars[..];
-        if let (Kind::Accumulate, Some(accumulation)) = (kind, &self.accumulation) {
-            scalars = &accumulation.scalars;
-        }
-        let program = &self.programs[kind];
-        let arena = self.arena.floats_mut();
-        let finite = self.feed.with(tensors, |inputs| {
-            let params = match program.code.writes() {
-                true => Params::Own(self.params.floats_mut()),
-                false => Params::Shared(self.params.floats()),
-            };
-            program.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs, batch: rows })
-        });
-        let number = |role: Role| match program.result(&role) {
-            Some(Location::Arena(at)) => self.arena.floats()[at],
-            // A network need not have a loss.
-            _ => f32::NAN,
-        };
-        let loss = number(Role::Loss);
-        for (index, metric) in self.metrics.iter_mut().enumerate() {
-            *metric = number(Role::Metric(index));
-        }
-        match finite && loss.is_finite() {
-            true => Ok(loss),
-            false => Err(loss),
-        }
+        self.any.check(&feed::gather::<N>(inputs, Some(targets)))
     }
 }
 
@@ -455,32 +271,4 @@ impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Error {
         Error::Checkpoint(Box::new(error))
     }
-}
-
-/// Gives the parameters of a program their first values.
-fn fill(params: &mut [f32], program: &Program, seed: u64) {
-    fill_those(params, program, seed, |_| true);
-}
-
-/// The same of some kinds alone.
-fn fill_those(params: &mut [f32], program: &Program, seed: u64, wanted: impl Fn(SlotKind) -> bool) {
-    let slots = program.slots.params.iter().zip(&program.params).enumerate();
-    for (index, (slot, &at)) in slots.filter(|(_, (slot, _))| wanted(slot.kind)) {
-        slot.init.fill(&mut params[at..at + slot.len()], seed, index as u64);
-    }
-}
-
-/// Numbers and keys as compiled code reads them.
-fn words(slots: &[ScalarSlot], numbers: &[f32], seed: u64, forward_count: u64, words: &mut [Word]) {
-    for ((word, &number), slot) in words.iter_mut().zip(numbers).zip(slots) {
-        *word = match *slot {
-            ScalarSlot::Key { stream, half, .. } => Word::from(ops::key(seed, stream, forward_count)[half]),
-            _ => Word::from(number),
-        };
-    }
-}
-
-/// Whether a slot belongs to the network rather than to an optimizer or to the declaration.
-fn is_own(kind: SlotKind) -> bool {
-    !matches!(kind, SlotKind::Optimizer(_) | SlotKind::Fixed)
 }

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::any::{AnySession, words};
 use super::buffer;
 use super::feed::{self, Feed};
 use super::outputs::Outputs;
-use super::{Error, Kind, Network, Predictor, Session, words};
+use super::predictor::AnyPredictor;
+use super::programs::Kind;
+use super::{Error, Network, Predictor, Session};
 use crate::compile::{Program, Purpose, Target, compile};
 use crate::error::{BuildError, RunError};
 use crate::jit::Pool;
@@ -39,15 +42,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Wrong shapes, no rows, fewer than 2 passes, outputs for which there is no memory.
     pub fn monte_carlo(&mut self, inputs: N::Inputs<'_>, passes: usize, seed: u64) -> Result<MonteCarlo<N>, Error> {
-        let tensors = feed::gather::<N>(inputs, None);
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
-        check(passes)?;
-        self.compile(Kind::MonteCarlo)?;
-        let (definition, program) = (self.definition, self.programs.shared(Kind::MonteCarlo));
-        let (arena, params, declared) = (self.arena.floats_mut(), self.params.floats(), &self.declared[..]);
-        let (feed, pool) = (&mut self.feed, self.pool.as_mut());
-        Passes { definition, program: &program, arena, params, declared, feed, pool }
-            .run::<N>(&tensors, rows, passes, seed)
+        self.any.monte_carlo(&feed::gather::<N>(inputs, None), passes, seed).map(named)
     }
 }
 
@@ -57,8 +52,40 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// As for [`Session::monte_carlo`].
     pub fn monte_carlo(&mut self, inputs: N::Inputs<'_>, passes: usize, seed: u64) -> Result<MonteCarlo<N>, Error> {
-        let tensors = feed::gather::<N>(inputs, None);
-        let rows = self.feed.check(&self.program.slots, &tensors, usize::MAX)?;
+        self.any.monte_carlo(&feed::gather::<N>(inputs, None), passes, seed).map(named)
+    }
+}
+
+/// Mean and deviation as the network names them.
+fn named<N: Network>(([mut mean, mut deviation], rows): ([Outputs; 2], usize)) -> MonteCarlo<N> {
+    MonteCarlo { mean: mean.take_arrays::<N>(rows), deviation: deviation.take_arrays::<N>(rows) }
+}
+
+impl AnySession {
+    fn monte_carlo(
+        &mut self,
+        tensors: &[Tensor<'_>],
+        passes: usize,
+        seed: u64,
+    ) -> Result<([Outputs; 2], usize), Error> {
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, tensors, usize::MAX)?;
+        check(passes)?;
+        self.compile(Kind::MonteCarlo)?;
+        let (definition, program) = (self.definition, self.programs.shared(Kind::MonteCarlo));
+        let (arena, params, declared) = (self.arena.floats_mut(), self.params.floats(), &self.declared[..]);
+        let (feed, pool) = (&mut self.feed, self.pool.as_mut());
+        Passes { definition, program: &program, arena, params, declared, feed, pool }.run(tensors, rows, passes, seed)
+    }
+}
+
+impl AnyPredictor {
+    fn monte_carlo(
+        &mut self,
+        tensors: &[Tensor<'_>],
+        passes: usize,
+        seed: u64,
+    ) -> Result<([Outputs; 2], usize), Error> {
+        let rows = self.feed.check(&self.program.slots, tensors, usize::MAX)?;
         check(passes)?;
         let program = dropping(&self.dropping, self.definition, self.winograd)?;
         if program.arena > self.arena.len() {
@@ -67,7 +94,7 @@ impl<N: Network> Predictor<N> {
         let (definition, arena, params) = (self.definition, self.arena.floats_mut(), self.params.floats());
         let (declared, feed) = (&self.declared[..], &mut self.feed);
         Passes { definition, program: &program, arena, params, declared, feed, pool: None }
-            .run::<N>(&tensors, rows, passes, seed)
+            .run(tensors, rows, passes, seed)
     }
 }
 
@@ -118,13 +145,13 @@ struct Moments {
 
 impl Passes<'_> {
     /// All passes over some rows, then over the next.
-    fn run<N: Network>(
+    fn run(
         self,
         tensors: &[Tensor<'_>],
         rows: usize,
         passes: usize,
         seed: u64,
-    ) -> Result<MonteCarlo<N>, Error> {
+    ) -> Result<([Outputs; 2], usize), Error> {
         let Passes { definition, program, arena, params, declared, feed, mut pool } = self;
         let mut outputs = Outputs::new(definition, ROWS.min(rows))?;
         let [mut means, mut deviations] = [Outputs::new(definition, rows)?, Outputs::new(definition, rows)?];
@@ -166,6 +193,6 @@ impl Passes<'_> {
                 }
             }
         }
-        Ok(MonteCarlo { mean: means.take_arrays::<N>(rows), deviation: deviations.take_arrays::<N>(rows) })
+        Ok(([means, deviations], rows))
     }
 }

@@ -5,13 +5,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::any::{AnySession, is_own};
 use super::attachments::Attachments;
 use super::checkpoint::{NETWORK, SCALARS, copy, read, scalars_of};
 use super::params::named;
-use super::{Kind, Network, Predictor, Session, is_own};
+use super::predictor::AnyPredictor;
+use super::programs::Kind;
+use super::{Network, Predictor, Session};
 use crate::compile::Program;
 use crate::elaborate::words::{Suggestions, did_you_mean};
 use crate::ir::ParamSlot;
+use crate::network::Definition;
 use crate::safetensors::{CheckpointError, Entry, File, Mistakes, shown};
 
 /// Which tensor of a file becomes which parameter or running statistic of a network, for [`Session::load_mapped`].
@@ -150,7 +154,13 @@ impl<N: Network> Session<N> {
     /// A file that cannot be read or is damaged, names that the file or the network does not have, shapes that differ,
     /// elements that are no floats; the message names the tensors. The session is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let (params, ..) = mapped::<N>(path.as_ref(), names, &self.programs[Kind::Train], self.params.floats())?;
+        self.any.load_mapped(path.as_ref(), names)
+    }
+}
+
+impl AnySession {
+    fn load_mapped(&mut self, path: &Path, names: &NameMap) -> Result<(), CheckpointError> {
+        let (params, ..) = mapped(self.definition, path, names, &self.programs[Kind::Train], self.params.floats())?;
         self.params.floats_mut().copy_from_slice(&params);
         Ok(())
     }
@@ -173,8 +183,14 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// As for [`Session::load_mapped`]. The predictor is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let (params, scalars, attachments) = mapped::<N>(path.as_ref(), names, &self.program, self.params.floats())?;
-        let no_memory = || CheckpointError::NoMemory { path: path.as_ref().to_path_buf() };
+        self.any.load_mapped(path.as_ref(), names)
+    }
+}
+
+impl AnyPredictor {
+    pub(super) fn load_mapped(&mut self, path: &Path, names: &NameMap) -> Result<(), CheckpointError> {
+        let (params, scalars, attachments) = mapped(self.definition, path, names, &self.program, self.params.floats())?;
+        let no_memory = || CheckpointError::NoMemory { path: path.to_path_buf() };
         self.own_params().ok_or_else(no_memory)?.copy_from_slice(&params);
         if let Some(scalars) = scalars {
             self.take_scalars(&scalars);
@@ -197,7 +213,8 @@ type Mapped = (Vec<f32>, Option<Vec<f32>>, Option<Attachments>);
 
 /// All parameters of a program, those of the network from a file and the others as they are; of a checkpoint of this network, the
 /// scalars and what is attached as well.
-fn mapped<N: Network>(
+fn mapped(
+    definition: &Definition<'static>,
     path: &Path,
     names: &NameMap,
     program: &Program,
@@ -206,7 +223,7 @@ fn mapped<N: Network>(
     let mut file = File::open(path)?;
     let own = named(&program.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
     let mut matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
-    let (saved, network) = (file.header.word(NETWORK).filter(|_| file.is_sealed()), N::declared().name);
+    let (saved, network) = (file.header.word(NETWORK).filter(|_| file.is_sealed()), definition.name);
     if let Some(other) = saved.filter(|saved| *saved != network && !matching.mistakes.is_empty()) {
         matching.mistakes.begin(format!("it is a checkpoint of `{}`", shown(other)));
     }
@@ -228,7 +245,7 @@ fn mapped<N: Network>(
             }
         }
     }
-    let scalars = file.header.word(SCALARS).filter(|_| file.is_sealed()).and_then(scalars_of::<N>);
+    let scalars = file.header.word(SCALARS).filter(|_| file.is_sealed()).and_then(|word| scalars_of(definition, word));
     Ok((params, scalars, Attachments::of(&file)))
 }
 

@@ -97,23 +97,32 @@ impl Outputs {
 
     /// The outputs as the user sees them, for a call of so many rows.
     pub(super) fn views<N: Network>(&self, rows: usize) -> N::Outputs<'_> {
-        let mut views = self.ports.iter().map(|port| {
-            ArrayViewD::from_shape(port.extents(rows), &port.values).expect("an output has the elements of its shape")
-        });
-        N::outputs(&mut || views.next().expect("there is a value for every output port"))
+        let mut ports = self.ports.iter();
+        N::outputs(&mut || next(&mut ports).view(rows))
     }
 
     /// The outputs of a call of so many rows, taken away: the next call makes room anew.
     pub(super) fn take_arrays<N: Network>(&mut self, rows: usize) -> N::OwnedOutputs {
-        let mut arrays = self.ports.iter_mut().map(|port| {
-            let (extents, values) = (port.extents(rows), std::mem::take(&mut port.values));
-            ArrayD::from_shape_vec(extents, values).expect("an output has the elements of its shape")
-        });
-        N::owned_outputs(&mut || arrays.next().expect("there is a value for every output port"))
+        let mut ports = self.ports.iter_mut();
+        N::owned_outputs(&mut || next(&mut ports).take(rows))
     }
 }
 
+/// The port whose turn it is.
+fn next<P>(ports: &mut impl Iterator<Item = P>) -> P {
+    ports.next().expect("there is a value for every output port")
+}
+
 impl Port {
+    fn view(&self, rows: usize) -> ArrayViewD<'_, f32> {
+        ArrayViewD::from_shape(self.extents(rows), &self.values).expect("an output has the elements of its shape")
+    }
+
+    fn take(&mut self, rows: usize) -> ArrayD<f32> {
+        let (extents, values) = (self.extents(rows), std::mem::take(&mut self.values));
+        ArrayD::from_shape_vec(extents, values).expect("an output has the elements of its shape")
+    }
+
     fn extents(&self, rows: usize) -> IxDyn {
         let mut extents = IxDyn::zeros(self.shape.rank());
         for (extent, dim) in extents.slice_mut().iter_mut().zip(&self.shape.0) {

@@ -2,7 +2,9 @@
 
 use ndarray::{ArrayView, ArrayViewD, Dimension, IxDyn};
 
-use super::{Kind, Network, Session, is_own};
+use super::any::{AnySession, is_own};
+use super::programs::Kind;
+use super::{Network, Session};
 use crate::compile::Program;
 use crate::elaborate::words::closest;
 use crate::error::RunError;
@@ -15,7 +17,7 @@ impl<N: Network> Session<N> {
     /// The names of all parameters and running statistics, then those of the optimizer's state: `dense1.weight`,
     /// `batch_norm1.running_mean`, `dense1.weight.m`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        named(&self.programs[Kind::Train].slots).map(|(_, slot)| slot.name.as_str())
+        named(&self.any.programs[Kind::Train].slots).map(|(_, slot)| slot.name.as_str())
     }
 
     /// A parameter, running statistic or optimizer state. The view of a convolution's weights is not contiguous: they lie in
@@ -24,7 +26,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not have; the message suggests the closest.
     pub fn param(&self, name: &str) -> Result<ArrayViewD<'_, f32>, RunError> {
-        read(&self.programs[Kind::Train], self.params.floats(), name)
+        read(&self.any.programs[Kind::Train], self.any.params.floats(), name)
     }
 
     /// Overwrites a parameter, running statistic or optimizer state.
@@ -32,13 +34,19 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not have, or another shape than the parameter's.
     pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
-        let index = place(&self.programs[Kind::Train], name, value.shape())?;
-        write(&self.programs[Kind::Train], self.params.floats_mut(), index, value);
+        let index = place(&self.any.programs[Kind::Train], name, value.shape())?;
+        write(&self.any.programs[Kind::Train], self.any.params.floats_mut(), index, value);
         Ok(())
     }
 
     /// How many numbers training changes.
     pub fn param_count(&self) -> usize {
+        self.any.param_count()
+    }
+}
+
+impl AnySession {
+    fn param_count(&self) -> usize {
         let own = self.programs[Kind::Train].slots.params.iter().filter(|slot| is_own(slot.kind));
         own.filter(|slot| slot.kind != SlotKind::Running).map(ParamSlot::len).sum()
     }

@@ -46,7 +46,8 @@ pub(crate) struct Pass {
 impl Pass {
     /// Of no steps.
     pub(crate) fn new<N: Network>(shuffling: Shuffling, rate: f64) -> Pass {
-        Pass { shuffling, steps: 0, rows: 0, rate, loss: 0.0, metrics: vec![0.0; N::declared().metrics.len()] }
+        let metrics = vec![0.0; N::declared().metrics.len()];
+        Pass { shuffling, steps: 0, rows: 0, rate, loss: 0.0, metrics }
     }
 
     /// Adds a step on so many rows.
@@ -84,17 +85,17 @@ impl<N: Network> Session<N> {
     /// How many epochs [`Session::fit`] has completed, those before a checkpoint included. The next one has the number behind
     /// it, which decides the order of its rows together with the seed of the data.
     pub fn epochs(&self) -> usize {
-        self.position.epochs
+        self.any.position.epochs
     }
 
     pub(crate) fn position(&self) -> &Position {
-        &self.position
+        &self.any.position
     }
 
     /// Says where an epoch stands, after so many. Allocates for the first step of it alone.
     pub(crate) fn stand(&mut self, epochs: usize, pass: &Pass) {
-        self.position.epochs = epochs;
-        match &mut self.position.pass {
+        self.any.position.epochs = epochs;
+        match &mut self.any.position.pass {
             Some(known) if known.metrics.len() == pass.metrics.len() => {
                 let mut metrics = std::mem::take(&mut known.metrics);
                 metrics.copy_from_slice(&pass.metrics);
@@ -107,7 +108,7 @@ impl<N: Network> Session<N> {
 
     /// Says that so many epochs are complete, and nothing of the next one.
     pub(crate) fn complete(&mut self, epochs: usize) {
-        self.position = Position { epochs, pass: None };
+        self.any.position = Position { epochs, pass: None };
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use ndarray::{ArrayView, ArrayViewD, Dimension};
 
+use super::any::{AnySession, fill};
 use super::attachments::Attachments;
 use super::buffer::{self, Buffer};
 use super::feed::{self, Feed};
@@ -16,11 +17,12 @@ use super::scalars::declared;
 use super::sizes::{sizes_in, sizes_word, with};
 use super::stepper::OnePosition;
 use super::trainer::{MAX_BATCH, check_batch};
-use super::{Error, Network, Session, fill};
+use super::{Error, Network, Session};
 use crate::compile::{Program, Purpose, Stage, Target, compile};
 use crate::error::{BuildError, RunError};
 use crate::memory::Word;
 use crate::network::Definition;
+use crate::tensor::Tensor;
 
 /// A network that is only asked.
 ///
@@ -30,6 +32,13 @@ use crate::network::Definition;
 /// nothing, but for more than `max_batch` rows, outputs for the caller to keep, and once for large matrices as products read them.
 #[derive(Debug)]
 pub struct Predictor<N> {
+    pub(super) any: AnyPredictor,
+    network: PhantomData<fn() -> N>,
+}
+
+/// All that a predictor has, whatever its network: this is compiled once, and not again for each network in the crate that declares it.
+#[derive(Debug)]
+pub(super) struct AnyPredictor {
     pub(super) definition: &'static Definition<'static>,
     pub(super) program: Arc<Program>,
     pub(super) params: Arc<Parameters>,
@@ -48,10 +57,75 @@ pub struct Predictor<N> {
     /// The program with dropout, once it was asked for.
     pub(super) dropping: Arc<OnceLock<Arc<Program>>>,
     pub(super) attachments: Arc<Attachments>,
-    network: PhantomData<fn() -> N>,
 }
 
 impl<N: Network> Predictor<N> {
+    pub(super) fn of(any: AnyPredictor) -> Predictor<N> {
+        Predictor { any, network: PhantomData }
+    }
+
+    /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the predictor.
+    ///
+    /// # Errors
+    /// Wrong shapes, no rows, outputs for which there is no memory.
+    pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, RunError> {
+        let rows = self.any.predict(&feed::gather::<N>(inputs, None))?;
+        Ok(self.any.outputs.views::<N>(rows))
+    }
+
+    /// As [`Predictor::predict`], with outputs that are the caller's own: an array, or the network's struct of arrays. Nothing is
+    /// copied for it; the next prediction makes room anew.
+    ///
+    /// # Errors
+    /// As for [`Predictor::predict`].
+    pub fn predict_owned(&mut self, inputs: N::Inputs<'_>) -> Result<N::OwnedOutputs, RunError> {
+        let rows = self.any.predict(&feed::gather::<N>(inputs, None))?;
+        Ok(self.any.outputs.take_arrays::<N>(rows))
+    }
+
+    /// The names of all parameters and running statistics: `dense1.weight`, `batch_norm1.running_mean`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        named(&self.any.program.slots).map(|(_, slot)| slot.name.as_str())
+    }
+
+    /// A parameter or running statistic. The view of a convolution's weights is not contiguous.
+    ///
+    /// # Errors
+    /// A name that the network does not have; the message suggests the closest.
+    pub fn param(&self, name: &str) -> Result<ArrayViewD<'_, f32>, RunError> {
+        read(&self.any.program, self.any.params.floats(), name)
+    }
+
+    /// Overwrites a parameter or running statistic, of this predictor and of those cloned from it from now on. Earlier clones
+    /// keep what they have: the parameters are copied if there are any.
+    ///
+    /// # Errors
+    /// A name that the network does not have, another shape than the parameter's, a copy for which there is no memory.
+    pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
+        let index = place(&self.any.program, name, value.shape())?;
+        let program = Arc::clone(&self.any.program);
+        let floats = self.any.own_params().ok_or(RunError::NoMemory { what: "a copy of the parameters" })?;
+        write(&program, floats, index, value);
+        Ok(())
+    }
+
+    /// How many rows are taken at a time.
+    pub fn max_batch(&self) -> usize {
+        self.any.max_batch
+    }
+}
+
+impl<N> Predictor<N> {
+    /// A clone, if there is memory for what its calls compute.
+    ///
+    /// # Errors
+    /// [`BuildError::NoMemory`].
+    pub fn try_clone(&self) -> Result<Predictor<N>, BuildError> {
+        Ok(Predictor { any: self.any.try_clone()?, network: PhantomData })
+    }
+}
+
+impl AnyPredictor {
     /// With a copy of these parameters; those of the optimizer lie behind the network's own and stay there.
     pub(super) fn new(
         definition: &'static Definition<'static>,
@@ -59,13 +133,13 @@ impl<N: Network> Predictor<N> {
         params: &[f32],
         declared: &[f32],
         (max_batch, winograd): (usize, bool),
-    ) -> Result<Predictor<N>, BuildError> {
+    ) -> Result<AnyPredictor, BuildError> {
         let mut own = Parameters::from(buffer::params(&program)?);
         own.floats_mut().copy_from_slice(&params[..program.params_len]);
         own.make_room(&program)?;
         let mut scalars = vec![Word::default(); program.slots.scalars.len()];
         scalars.iter_mut().zip(declared).for_each(|(word, &number)| *word = Word::from(number));
-        Ok(Predictor {
+        Ok(AnyPredictor {
             definition,
             declared: declared.to_vec(),
             arena: buffer::arena(&program, max_batch)?,
@@ -80,38 +154,17 @@ impl<N: Network> Predictor<N> {
             program,
             max_batch,
             winograd,
-            network: PhantomData,
         })
     }
 
     /// With what is attached to a session.
-    pub(super) fn with_attachments(self, attachments: &Attachments) -> Predictor<N> {
-        Predictor { attachments: Arc::new(attachments.clone()), ..self }
-    }
-
-    /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the predictor.
-    ///
-    /// # Errors
-    /// Wrong shapes, no rows, outputs for which there is no memory.
-    pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, RunError> {
-        let rows = self.infer(inputs)?;
-        Ok(self.outputs.views::<N>(rows))
-    }
-
-    /// As [`Predictor::predict`], with outputs that are the caller's own: an array, or the network's struct of arrays. Nothing is
-    /// copied for it; the next prediction makes room anew.
-    ///
-    /// # Errors
-    /// As for [`Predictor::predict`].
-    pub fn predict_owned(&mut self, inputs: N::Inputs<'_>) -> Result<N::OwnedOutputs, RunError> {
-        let rows = self.infer(inputs)?;
-        Ok(self.outputs.take_arrays::<N>(rows))
+    pub(super) fn with_attachments(self, attachments: &Attachments) -> AnyPredictor {
+        AnyPredictor { attachments: Arc::new(attachments.clone()), ..self }
     }
 
     /// Leaves the outputs of so many rows in their place.
-    fn infer(&mut self, inputs: N::Inputs<'_>) -> Result<usize, RunError> {
-        let tensors = feed::gather::<N>(inputs, None);
-        let rows = self.feed.check(&self.program.slots, &tensors, usize::MAX)?;
+    fn predict(&mut self, tensors: &[Tensor<'_>]) -> Result<usize, RunError> {
+        let rows = self.feed.check(&self.program.slots, tensors, usize::MAX)?;
         let (program, params, scalars) = (&*self.program, &*self.params, &self.scalars[..]);
         Inference {
             program,
@@ -122,34 +175,8 @@ impl<N: Network> Predictor<N> {
             max_batch: self.max_batch,
             pool: None,
         }
-        .run(&mut self.outputs, &tensors, rows)?;
+        .run(&mut self.outputs, tensors, rows)?;
         Ok(rows)
-    }
-
-    /// The names of all parameters and running statistics: `dense1.weight`, `batch_norm1.running_mean`.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        named(&self.program.slots).map(|(_, slot)| slot.name.as_str())
-    }
-
-    /// A parameter or running statistic. The view of a convolution's weights is not contiguous.
-    ///
-    /// # Errors
-    /// A name that the network does not have; the message suggests the closest.
-    pub fn param(&self, name: &str) -> Result<ArrayViewD<'_, f32>, RunError> {
-        read(&self.program, self.params.floats(), name)
-    }
-
-    /// Overwrites a parameter or running statistic, of this predictor and of those cloned from it from now on. Earlier clones
-    /// keep what they have: the parameters are copied if there are any.
-    ///
-    /// # Errors
-    /// A name that the network does not have, another shape than the parameter's, a copy for which there is no memory.
-    pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
-        let index = place(&self.program, name, value.shape())?;
-        let program = Arc::clone(&self.program);
-        let floats = self.own_params().ok_or(RunError::NoMemory { what: "a copy of the parameters" })?;
-        write(&program, floats, index, value);
-        Ok(())
     }
 
     /// Parameters that no clone shares; `None` if they have to be copied for that and there is no memory.
@@ -160,19 +187,8 @@ impl<N: Network> Predictor<N> {
         Arc::get_mut(&mut self.params).map(Parameters::floats_mut)
     }
 
-    /// How many rows are taken at a time.
-    pub fn max_batch(&self) -> usize {
-        self.max_batch
-    }
-}
-
-impl<N> Predictor<N> {
-    /// A clone, if there is memory for what its calls compute.
-    ///
-    /// # Errors
-    /// [`BuildError::NoMemory`].
-    pub fn try_clone(&self) -> Result<Predictor<N>, BuildError> {
-        Ok(Predictor {
+    fn try_clone(&self) -> Result<AnyPredictor, BuildError> {
+        Ok(AnyPredictor {
             definition: self.definition,
             program: Arc::clone(&self.program),
             params: Arc::clone(&self.params),
@@ -188,7 +204,6 @@ impl<N> Predictor<N> {
             stream: Arc::clone(&self.stream),
             dropping: Arc::clone(&self.dropping),
             attachments: Arc::clone(&self.attachments),
-            network: PhantomData,
         })
     }
 }
@@ -206,53 +221,59 @@ impl<N> Clone for Predictor<N> {
 /// The settings of a predictor.
 #[derive(Debug)]
 pub struct PredictorBuilder<N> {
+    settings: Settings,
+    network: PhantomData<fn() -> N>,
+}
+
+/// The same, whatever the network.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
     definition: &'static Definition<'static>,
     /// Whether the sizes are chosen, and not those of a file.
     is_chosen: bool,
     max_batch: usize,
     seed: u64,
     winograd: bool,
-    network: PhantomData<fn() -> N>,
 }
 
 impl<N: Network> PredictorBuilder<N> {
     /// With `max_batch` 128 and seed 0.
     #[expect(clippy::new_without_default, reason = "made by the expansion of `network!` alone")]
     pub fn new() -> PredictorBuilder<N> {
-        PredictorBuilder {
-            definition: N::declared(),
-            is_chosen: false,
-            max_batch: MAX_BATCH,
-            seed: 0,
-            winograd: true,
-            network: PhantomData,
-        }
+        let (definition, max_batch) = (N::declared(), MAX_BATCH);
+        let settings = Settings { definition, is_chosen: false, max_batch, seed: 0, winograd: true };
+        PredictorBuilder { settings, network: PhantomData }
     }
 
     /// Chooses sizes of the network, as [`Trainer::with`](super::Trainer::with). [`PredictorBuilder::load`] takes those of the file
     /// unless this was called.
-    pub fn with(self, choose: impl FnOnce(&mut N::Sizes)) -> PredictorBuilder<N> {
-        PredictorBuilder { definition: with::<N>(self.definition, choose), is_chosen: true, ..self }
+    pub fn with(mut self, choose: impl FnOnce(&mut N::Sizes)) -> PredictorBuilder<N> {
+        self.settings.definition = with::<N>(self.settings.definition, choose);
+        self.settings.is_chosen = true;
+        self
     }
 
     /// The declaration with its sizes.
     pub(super) fn definition(&self) -> &'static Definition<'static> {
-        self.definition
+        self.settings.definition
     }
 
     /// How many rows are taken at a time. From 1 up.
-    pub fn max_batch(self, max_batch: usize) -> PredictorBuilder<N> {
-        PredictorBuilder { max_batch, ..self }
+    pub fn max_batch(mut self, max_batch: usize) -> PredictorBuilder<N> {
+        self.settings.max_batch = max_batch;
+        self
     }
 
     /// What the first values of the parameters are drawn from: as those of a trainer with this seed.
-    pub fn seed(self, seed: u64) -> PredictorBuilder<N> {
-        PredictorBuilder { seed, ..self }
+    pub fn seed(mut self, seed: u64) -> PredictorBuilder<N> {
+        self.settings.seed = seed;
+        self
     }
 
     /// Whether products of 3 x 3 windows may be computed in the form of Winograd, as [`Trainer::winograd`](super::Trainer::winograd).
-    pub fn winograd(self, winograd: bool) -> PredictorBuilder<N> {
-        PredictorBuilder { winograd, ..self }
+    pub fn winograd(mut self, winograd: bool) -> PredictorBuilder<N> {
+        self.settings.winograd = winograd;
+        self
     }
 
     /// Compiles inference with the parameters and running statistics of a file: what a program needs that is deployed beside a
@@ -263,7 +284,7 @@ impl<N: Network> PredictorBuilder<N> {
     /// As for [`PredictorBuilder::build`] and [`Predictor::load_mapped`].
     pub fn load(self, path: impl AsRef<Path>) -> Result<Predictor<N>, Error> {
         let path = path.as_ref();
-        let builder = match if self.is_chosen { None } else { sizes_in::<N>(path)? } {
+        let builder = match if self.settings.is_chosen { None } else { sizes_in::<N>(path)? } {
             Some(sizes) => self.with(|own| *own = sizes),
             None => self,
         };
@@ -278,11 +299,7 @@ impl<N: Network> PredictorBuilder<N> {
     /// # Errors
     /// Settings out of range, buffers that are too large.
     pub fn build(self) -> Result<Predictor<N>, BuildError> {
-        let program = self.program()?;
-        let mut params = buffer::params(&program)?;
-        fill(params.floats_mut(), &program, self.seed);
-        let declared = declared(&program.slots.scalars);
-        Predictor::new(self.definition, program, params.floats(), &declared, (self.max_batch, self.winograd))
+        Ok(Predictor::of(self.settings.build()?))
     }
 
     /// Compiles inference with the parameters and the sizes of a session as they are now. A session's own `max_batch` needs no
@@ -291,6 +308,25 @@ impl<N: Network> PredictorBuilder<N> {
     /// # Errors
     /// As for [`PredictorBuilder::build`]; other sizes than those of the session.
     pub fn build_from(self, session: &Session<N>) -> Result<Predictor<N>, BuildError> {
+        Ok(Predictor::of(self.settings.build_from(&session.any)?))
+    }
+
+    /// The text of a stage of inference; of the error if there is one.
+    pub fn ir(&self, stage: Stage) -> String {
+        self.settings.ir(stage)
+    }
+}
+
+impl Settings {
+    fn build(self) -> Result<AnyPredictor, BuildError> {
+        let program = self.program()?;
+        let mut params = buffer::params(&program)?;
+        fill(params.floats_mut(), &program, self.seed);
+        let declared = declared(&program.slots.scalars);
+        AnyPredictor::new(self.definition, program, params.floats(), &declared, (self.max_batch, self.winograd))
+    }
+
+    fn build_from(self, session: &AnySession) -> Result<AnyPredictor, BuildError> {
         let (chosen, own) = (sizes_word(self.definition), sizes_word(session.definition));
         if self.is_chosen && chosen != own {
             let [chosen, own] = [chosen, own].map(Option::unwrap_or_default);
@@ -300,11 +336,10 @@ impl<N: Network> PredictorBuilder<N> {
                 actual: format!("`{chosen}`, and the session has `{own}`"),
             });
         }
-        let builder = PredictorBuilder { definition: session.definition, ..self };
-        let program = builder.program()?;
-        let settings = (builder.max_batch, builder.winograd);
+        let program = Settings { definition: session.definition, ..self }.program()?;
+        let settings = (self.max_batch, self.winograd);
         let (params, declared) = (session.params.floats(), &session.declared);
-        let predictor = Predictor::new(session.definition, program, params, declared, settings)?;
+        let predictor = AnyPredictor::new(session.definition, program, params, declared, settings)?;
         Ok(predictor.with_attachments(&session.attachments))
     }
 
@@ -315,8 +350,7 @@ impl<N: Network> PredictorBuilder<N> {
         Ok(Arc::new(compilation.into_program()?))
     }
 
-    /// The text of a stage of inference; of the error if there is one.
-    pub fn ir(&self, stage: Stage) -> String {
+    fn ir(self, stage: Stage) -> String {
         let target = Target::printed(self.max_batch).with_winograd(self.winograd);
         let compilation = compile(self.definition, Purpose::Predict, target);
         let text = check_batch(self.max_batch).and_then(|()| compilation.text(stage));

@@ -6,14 +6,17 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::any::AnySession;
 use super::buffer;
-use super::{Error, Kind, Network, Session, feed};
+use super::programs::Kind;
+use super::{Error, Network, Session, feed};
 use crate::compile::{Purpose, compile};
 use crate::ir::{Graph, Pass, Role, SlotKind};
 use crate::kernel::{Cost, Fused, costs};
 use crate::memory::{Memory, Params};
 use crate::microkernels::peak::Peak;
 use crate::plan::Location;
+use crate::tensor::Tensor;
 
 /// Steps are repeated until there are this many, and this many seconds have gone by.
 const LEAST: usize = 5;
@@ -110,8 +113,13 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// As for [`Session::step`].
     pub fn profile<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Profile, Error> {
-        let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
+        self.any.profile(&feed::gather::<N>(inputs, Some(targets)))
+    }
+}
+
+impl AnySession {
+    fn profile(&mut self, tensors: &[Tensor<'_>]) -> Result<Profile, Error> {
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
         let compilation = compile(self.definition, Purpose::Train(&self.config), self.target());
@@ -127,7 +135,7 @@ impl<N: Network> Session<N> {
         let start = Instant::now();
         let mut runs = 0;
         while runs < LEAST || start.elapsed().as_secs_f64() < SECONDS {
-            let finite = self.feed.with(&tensors, |inputs| {
+            let finite = self.feed.with(tensors, |inputs| {
                 let (arena, floats) = (arena.floats_mut(), params.floats_mut());
                 let before = Instant::now();
                 let params = Params::Own(&mut *floats);
@@ -148,7 +156,7 @@ impl<N: Network> Session<N> {
                     Some(Location::Arena(at)) => arena.floats()[at],
                     _ => f32::NAN,
                 };
-                return Err(self.not_finite(loss, &tensors, rows).into());
+                return Err(self.not_finite(loss, tensors, rows).into());
             }
             // Repeated on one batch, training may well diverge: what was measured until then stands.
             if !finite {

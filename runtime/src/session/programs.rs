@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::Index;
 use std::sync::Arc;
 
+use super::any::AnySession;
 use super::buffer;
 use super::chunked::ChunkedEvaluation;
+use super::monte_carlo;
 use super::outputs::Outputs;
-use super::{Network, Session, monte_carlo};
 use crate::compile::{Compilation, Program, Purpose, Target, compile};
 use crate::error::BuildError;
 use crate::jit::Pool;
@@ -135,7 +136,7 @@ impl Index<Kind> for Programs {
     }
 }
 
-impl<N: Network> Session<N> {
+impl AnySession {
     /// Compiles what has not been compiled yet, and makes room for it.
     pub(super) fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {
         if self.programs.has(kind) {

@@ -1,9 +1,12 @@
 //! Running statistics of a whole set of data.
 
+use super::any::AnySession;
+use super::programs::Kind;
 use super::rows::enough;
-use super::{Error, Kind, Network, Session, feed};
+use super::{Error, Network, Session, feed};
 use crate::error::RunError;
 use crate::ir::Role;
+use crate::tensor::Tensor;
 
 impl<N: Network> Session<N> {
     /// Computes the statistics of `Standardize` and `MinMax` over these rows, of which there may be any number, with batch norm from
@@ -19,12 +22,17 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Wrong shapes, fewer rows than a batch norm needs, statistics that are not finite. The session is then as it was before.
     pub fn recalibrate(&mut self, inputs: N::Inputs<'_>) -> Result<(), Error> {
-        let tensors = feed::gather::<N>(inputs, None);
-        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
+        self.any.recalibrate(&feed::gather::<N>(inputs, None))
+    }
+}
+
+impl AnySession {
+    fn recalibrate(&mut self, tensors: &[Tensor<'_>]) -> Result<(), Error> {
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, tensors, usize::MAX)?;
         enough(rows, self.needs_rows.as_deref())?;
         self.compile(Kind::Recalibrate)?;
         let pieces = self.programs.chunked(Kind::Recalibrate);
-        let known = self.finish(&pieces, &tensors, rows)?;
+        let known = self.finish(&pieces, tensors, rows)?;
         let statistics = &self.statistics;
         let slots = &self.programs[Kind::Train].slots.params;
         let value = |index: usize, slot: usize| {

@@ -1,5 +1,6 @@
 //! How many rows a batch needs: two where a layer normalizes by its statistics, otherwise one.
 
+use super::any::AnySession;
 use super::{Network, Session};
 use crate::compile::Program;
 use crate::error::{BuildError, RunError};
@@ -11,11 +12,18 @@ use crate::optim::TrainingConfig;
 impl<N: Network> Session<N> {
     /// The fewest rows of a batch.
     pub(crate) fn least_rows(&self) -> usize {
-        if self.layer_by_batch().is_some() { 2 } else { 1 }
+        if self.any.layer_by_batch().is_some() { 2 } else { 1 }
     }
 
     /// A batch norm in training needs the variance of several rows.
     pub(crate) fn check_rows(&self, rows: usize) -> Result<(), RunError> {
+        self.any.check_rows(rows)
+    }
+}
+
+impl AnySession {
+    /// A batch norm in training needs the variance of several rows.
+    pub(super) fn check_rows(&self, rows: usize) -> Result<(), RunError> {
         enough(rows, self.layer_by_batch())
     }
 

@@ -1,11 +1,13 @@
 //! The numbers of a declaration that are never trained, and may change while it is.
 
+use super::any::AnySession;
+use super::predictor::AnyPredictor;
 use super::{Network, Predictor, Session};
 use crate::elaborate::words::closest;
 use crate::error::{BuildError, RunError};
 use crate::ir::ScalarSlot;
 use crate::memory::Word;
-use crate::network::is_normal_f32;
+use crate::network::{Definition, is_normal_f32};
 
 impl<N: Network> Session<N> {
     /// What `scalar name = ..;` of the declaration is at this moment.
@@ -13,7 +15,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not declare so; the message suggests the closest.
     pub fn scalar(&self, name: &str) -> Result<f32, RunError> {
-        place::<N>(name).map(|index| self.declared[index])
+        self.any.scalar(name)
     }
 
     /// Changes what `scalar name = ..;` of the declaration is, from the next step, evaluation or prediction on. Nothing is
@@ -22,15 +24,25 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not declare so, a number that is not finite in f32.
     pub fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), super::Error> {
-        let index = place::<N>(name)?;
-        self.declared[index] = number(name, value)?;
-        self.fill_declared();
-        Ok(())
+        self.any.set_scalar(name, value)
     }
 
     /// The names of all scalars that the network declares.
     pub fn scalar_names(&self) -> impl Iterator<Item = &'static str> + use<N> {
         N::declared().scalars.iter().map(|scalar| scalar.name)
+    }
+}
+
+impl AnySession {
+    fn scalar(&self, name: &str) -> Result<f32, RunError> {
+        place(self.definition, name).map(|index| self.declared[index])
+    }
+
+    fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), super::Error> {
+        let index = place(self.definition, name)?;
+        self.declared[index] = number(name, value)?;
+        self.fill_declared();
+        Ok(())
     }
 
     /// Brings them to where programs read them.
@@ -47,7 +59,7 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// A name that the network does not declare so; the message suggests the closest.
     pub fn scalar(&self, name: &str) -> Result<f32, RunError> {
-        place::<N>(name).map(|index| self.declared[index])
+        self.any.scalar(name)
     }
 
     /// Changes what `scalar name = ..;` of the declaration is, for this predictor alone.
@@ -55,7 +67,17 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// A name that the network does not declare so, a number that is not finite in f32.
     pub fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), super::Error> {
-        let index = place::<N>(name)?;
+        self.any.set_scalar(name, value)
+    }
+}
+
+impl AnyPredictor {
+    fn scalar(&self, name: &str) -> Result<f32, RunError> {
+        place(self.definition, name).map(|index| self.declared[index])
+    }
+
+    fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), super::Error> {
+        let index = place(self.definition, name)?;
         self.declared[index] = number(name, value)?;
         self.scalars[index] = Word::from(self.declared[index]);
         Ok(())
@@ -70,8 +92,8 @@ impl<N: Network> Predictor<N> {
 }
 
 /// The index of a scalar.
-fn place<N: Network>(name: &str) -> Result<usize, RunError> {
-    let scalars = N::declared().scalars;
+fn place(definition: &Definition<'_>, name: &str) -> Result<usize, RunError> {
+    let scalars = definition.scalars;
     scalars.iter().position(|scalar| scalar.name == name).ok_or_else(|| RunError::Scalar {
         name: name.to_string(),
         closest: closest(name, scalars.iter().map(|scalar| scalar.name)).map(str::to_string),

@@ -1,6 +1,7 @@
 //! What a session does about numbers that are not finite: it loses nothing, and says where they came from.
 
-use super::{Kind, Network, Session};
+use super::any::AnySession;
+use super::programs::Kind;
 use crate::error::RunError;
 use crate::interp::{self, Values};
 use crate::ir::{Graph, ParamSlot, Role, SlotKind};
@@ -22,7 +23,7 @@ pub(super) enum Ran {
     Gradients,
 }
 
-impl<N: Network> Session<N> {
+impl AnySession {
     /// Copies the state that the next run may write, if the session watches over it.
     pub(super) fn keep(&mut self) {
         if let Some(kept) = &mut self.kept {

@@ -11,14 +11,14 @@ use crate::safetensors::{CheckpointError, File, shown};
 impl<N: Network> Session<N> {
     /// The sizes of this network that were chosen, each in a field.
     pub fn sizes(&self) -> N::Sizes {
-        sizes_of::<N>(self.definition)
+        sizes_of::<N>(self.any.definition)
     }
 }
 
 impl<N: Network> Predictor<N> {
     /// The sizes of this network that were chosen, each in a field.
     pub fn sizes(&self) -> N::Sizes {
-        sizes_of::<N>(self.definition)
+        sizes_of::<N>(self.any.definition)
     }
 }
 
@@ -53,30 +53,29 @@ pub(super) fn differing_sizes(there: &str, here: &str) -> String {
 
 /// The sizes that a checkpoint was saved with, if it says anything of them and this network has any.
 pub(super) fn sizes_in<N: Network>(path: &Path) -> Result<Option<N::Sizes>, CheckpointError> {
-    if N::Sizes::NAMES.is_empty() {
-        return Ok(None);
-    }
+    let values = if N::Sizes::NAMES.is_empty() { None } else { values_in(path, N::Sizes::NAMES)? };
+    Ok(values.map(|values| N::Sizes::from_values(&values)))
+}
+
+/// The values of sizes of these names, if a checkpoint says anything of sizes.
+fn values_in(path: &Path, names: &[&str]) -> Result<Option<Vec<usize>>, CheckpointError> {
     let file = File::open(path)?;
     let Some(word) = file.header.word(SIZES).filter(|_| file.is_sealed()) else { return Ok(None) };
     let foreign = || CheckpointError::Foreign {
         path: path.to_path_buf(),
-        reason: format!(
-            "`{SIZES}` is `{}`, and the sizes of this network are {}",
-            shown(word),
-            N::Sizes::NAMES.join(", ")
-        ),
+        reason: format!("`{SIZES}` is `{}`, and the sizes of this network are {}", shown(word), names.join(", ")),
     };
     let values: Option<Vec<usize>> = word
         .split(", ")
         .enumerate()
         .map(|(index, part)| {
             let (name, value) = part.split_once(" = ")?;
-            N::Sizes::NAMES.get(index).filter(|known| **known == name)?;
+            names.get(index).filter(|known| **known == name)?;
             value.parse().ok()
         })
         .collect();
     match values {
-        Some(values) if values.len() == N::Sizes::NAMES.len() => Ok(Some(N::Sizes::from_values(&values))),
+        Some(values) if values.len() == names.len() => Ok(Some(values)),
         _ => Err(foreign()),
     }
 }

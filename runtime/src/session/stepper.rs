@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
+use super::any::fill_those;
 use super::buffer::{self, Buffer, no_memory};
 use super::parameters::Parameters;
 use super::params::named;
-use super::{Network, Predictor, fill_those};
+use super::predictor::AnyPredictor;
 use crate::compile::{Compilation, Program, Purpose, Target, compile};
 use crate::error::BuildError;
 use crate::ir::{InputSlot, Op, Role, SlotKind};
@@ -91,7 +92,7 @@ pub(super) struct Stepper {
     element: Vec<f32>,
 }
 
-impl<N: Network> Predictor<N> {
+impl AnyPredictor {
     /// A program of one position, compiled once, with a copy of the parameters as they are now.
     pub(super) fn stepper(
         &self,

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::predictor::AnyPredictor;
 use super::stepper::Stepper;
 use super::{Network, Predictor};
 use crate::compile::Purpose;
@@ -33,16 +34,21 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// A network that looks elsewhere, no memory.
     pub fn stream(&self) -> Result<Sequence<N>, BuildError> {
+        Ok(Sequence { any: self.any.stream()?, network: PhantomData })
+    }
+}
+
+impl AnyPredictor {
+    fn stream(&self) -> Result<AnySequence, BuildError> {
         let stepper = self.stepper(&self.stream, Purpose::Stream)?;
         let shape = self.definition.inputs[0].known().shape;
         let most = stepper.one.is_counted.then(|| shape.0[1].factor());
-        Ok(Sequence {
+        Ok(AnySequence {
             element: shape.0[2..].iter().map(|dim| dim.factor()).product(),
             outputs: Arc::clone(&stepper.one.outputs),
             stepper,
             most,
             fed: 0,
-            network: PhantomData,
         })
     }
 }
@@ -50,6 +56,13 @@ impl<N: Network> Predictor<N> {
 /// A sequence that goes on element by element: see [`Predictor::stream`].
 #[derive(Debug)]
 pub struct Sequence<N> {
+    any: AnySequence,
+    network: PhantomData<fn() -> N>,
+}
+
+/// The same, whatever the network.
+#[derive(Debug)]
+struct AnySequence {
     stepper: Stepper,
     /// How many numbers an element has.
     element: usize,
@@ -58,7 +71,6 @@ pub struct Sequence<N> {
     /// How many elements a sequence has at most.
     most: Option<usize>,
     fed: usize,
-    network: PhantomData<fn() -> N>,
 }
 
 impl<N: Network> Sequence<N> {
@@ -68,6 +80,34 @@ impl<N: Network> Sequence<N> {
     /// # Errors
     /// An element of another size; more elements than the network has positions, if it counts them.
     pub fn feed(&mut self, element: &[f32]) -> Result<&[f32], RunError> {
+        self.any.feed(element)
+    }
+
+    /// An output at the position of the last element, by the number of its port; none before the first element, or if there is no
+    /// such port.
+    pub fn output(&self, port: usize) -> Option<&[f32]> {
+        self.any.output(port)
+    }
+
+    /// Begins a new sequence.
+    pub fn clear(&mut self) {
+        self.any.fed = 0;
+        self.any.stepper.clear();
+    }
+
+    /// How many elements there were.
+    pub fn len(&self) -> usize {
+        self.any.fed
+    }
+
+    /// Whether there was none yet.
+    pub fn is_empty(&self) -> bool {
+        self.any.fed == 0
+    }
+}
+
+impl AnySequence {
+    fn feed(&mut self, element: &[f32]) -> Result<&[f32], RunError> {
         let name = self.stepper.one.program.slots.inputs[0].name;
         if element.len() != self.element {
             let expected = format!("an element of {} numbers", self.element);
@@ -81,26 +121,8 @@ impl<N: Network> Sequence<N> {
         Ok(self.stepper.output(0, self.outputs[0]))
     }
 
-    /// An output at the position of the last element, by the number of its port; none before the first element, or if there is no
-    /// such port.
-    pub fn output(&self, port: usize) -> Option<&[f32]> {
+    fn output(&self, port: usize) -> Option<&[f32]> {
         let len = *self.outputs.get(port).filter(|_| self.fed > 0)?;
         Some(self.stepper.output(port, len))
-    }
-
-    /// Begins a new sequence.
-    pub fn clear(&mut self) {
-        self.fed = 0;
-        self.stepper.clear();
-    }
-
-    /// How many elements there were.
-    pub fn len(&self) -> usize {
-        self.fed
-    }
-
-    /// Whether there was none yet.
-    pub fn is_empty(&self) -> bool {
-        self.fed == 0
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
 
+use super::any::AnySession;
 use super::sizes::{sizes_in, with};
 use super::{Network, Session};
 use crate::compile::{Purpose, Stage, Target, compile};
@@ -147,16 +148,21 @@ impl<N: Network> Trainer<N> {
     pub fn build(self) -> Result<Session<N>, BuildError> {
         check_batch(self.max_batch)?;
         check_threads(self.threads)?;
-        Session::new(self.definition, self.config, self.max_batch, self.seed, self.threads)
+        let any = AnySession::new(self.definition, self.config, self.max_batch, self.seed, self.threads)?;
+        Ok(Session { any, network: PhantomData })
     }
 
     /// The text of a stage of the training step; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
-        let checked = check_batch(self.max_batch).and_then(|()| self.config.check());
-        let target = Target::printed(self.max_batch).with_winograd(self.config.winograd);
-        let text = checked.and_then(|()| compile(self.definition, Purpose::Train(&self.config), target).text(stage));
-        text.unwrap_or_else(|error| error.to_string())
+        text(self.definition, &self.config, self.max_batch, stage)
     }
+}
+
+fn text(definition: &'static Definition<'static>, config: &TrainingConfig, max_batch: usize, stage: Stage) -> String {
+    let checked = check_batch(max_batch).and_then(|()| config.check());
+    let target = Target::printed(max_batch).with_winograd(config.winograd);
+    let text = checked.and_then(|()| compile(definition, Purpose::Train(config), target).text(stage));
+    text.unwrap_or_else(|error| error.to_string())
 }
 
 /// The table that the [`Session`] will print; the text of the error if there is one.
@@ -171,7 +177,10 @@ impl<N: Network> fmt::Display for Trainer<N> {
 
 /// The text of a stage that knows of no optimizer and no machine.
 pub fn ir<N: Network>(stage: Stage) -> String {
-    let definition = N::declared();
+    text_of_declaration(N::declared(), stage)
+}
+
+fn text_of_declaration(definition: &'static Definition<'static>, stage: Stage) -> String {
     let purpose = match (stage, definition.loss.is_some()) {
         (Stage::Static | Stage::Forward, _) | (Stage::Backward, true) => Purpose::Gradients(None),
         (Stage::Backward, false) => return BuildError::NoLoss { network: definition.name }.to_string(),
