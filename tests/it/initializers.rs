@@ -66,6 +66,20 @@ fn starts<N: Network>() -> String {
 }
 
 #[test]
+fn several_threads_draw_the_numbers_that_one_draws() {
+    let starts = |threads: usize| {
+        let net = Trained::trainer(Sgd::new(0.1)).seed(5).threads(threads).build().expect("the network is sound");
+        let bits = |name: &str| net.param(name).expect("the name is its own").iter().map(|x| x.to_bits()).collect();
+        net.names().map(|name| (name.to_string(), bits(name))).collect::<Vec<(String, Vec<u32>)>>()
+    };
+    let alone = starts(1);
+    assert!(alone.iter().all(|(name, bits)| name.ends_with("bias") || bits.iter().any(|&bits| bits != 0)));
+    for threads in [2, 5] {
+        assert!(starts(threads) == alone, "{threads} threads");
+    }
+}
+
+#[test]
 fn every_initializer_follows_its_formula() {
     assert_snapshot!(starts::<All>(), @"
     zeros.weight                    Constant(0.0)

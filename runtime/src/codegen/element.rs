@@ -1,9 +1,8 @@
 //! What happens at every element of a stage: loads, bodies, stores, and the beginnings of reductions.
 
-use std::collections::{HashMap, HashSet};
-
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lanes::{Lanes, Width};
 use super::loops::LANE_BYTES;
@@ -105,7 +104,7 @@ impl KernelEmitter<'_, '_> {
         then: impl FnOnce(&mut Lanes<'_, '_>, Reg),
     ) {
         let kernel = self.kernel;
-        let mut needed = HashSet::new();
+        let mut needed = FxHashSet::default();
         let mut open = vec![arg];
         // What is not computed here is read, whatever it is made of.
         while let Some(arg) = open.pop() {
@@ -132,14 +131,14 @@ struct ElementBody<'a, 'f> {
     lanes: Lanes<'a, 'f>,
     view: View<'a>,
     row: Value,
-    rows: &'a HashMap<Arg, Value>,
-    singles: &'a HashMap<Arg, Value>,
-    bases: &'a HashMap<Slot, Value>,
-    row_bases: &'a HashMap<Slot, Value>,
+    rows: &'a FxHashMap<Arg, Value>,
+    singles: &'a FxHashMap<Arg, Value>,
+    bases: &'a FxHashMap<Slot, Value>,
+    row_bases: &'a FxHashMap<Slot, Value>,
     progress: Progress,
     /// How often each value is read in this body.
-    uses: HashMap<Arg, usize>,
-    addresses: HashMap<Slot, Value>,
+    uses: FxHashMap<Arg, usize>,
+    addresses: FxHashMap<Slot, Value>,
     /// In a kernel of more axes than two.
     point: Option<Point>,
     width: Width,
@@ -151,7 +150,7 @@ struct ElementBody<'a, 'f> {
 impl<'a, 'f> ElementBody<'a, 'f> {
     fn new(emit: &'a mut KernelEmitter<'_, 'f>, steps: &[usize], width: Width, stage: usize, at: Value) -> Self {
         let view = emit.view();
-        let mut uses = HashMap::new();
+        let mut uses = FxHashMap::default();
         for &arg in steps.iter().flat_map(|&step| &view.kernel.body[step].args) {
             *uses.entry(arg).or_insert(0) += 1;
         }
@@ -166,7 +165,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             row_bases: &emit.row_bases,
             progress: Progress::new(view.kernel, steps),
             uses,
-            addresses: HashMap::new(),
+            addresses: FxHashMap::default(),
             point: (!view.kernel.is_plain()).then(|| emit.point.clone()),
             width,
             stage,

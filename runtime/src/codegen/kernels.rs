@@ -1,8 +1,7 @@
 //! The kernels of a program, with the code of each kind once: layers that are alike differ in their offsets alone.
 
-use std::collections::HashMap;
-
 use cranelift_codegen::ir::{Function, Inst, Opcode, UserExternalName};
+use rustc_hash::FxHashMap;
 
 use super::lanes::Constants;
 use super::wide::WideFunctions;
@@ -35,7 +34,7 @@ pub fn kernels(program: CodegenInput<'_>, target: Target) -> Kernels {
     let mut wide = WideFunctions::default();
     let mut functions: Vec<Function> = Vec::new();
     let mut firsts: Vec<usize> = Vec::new();
-    let mut known: HashMap<Vec<Opcode>, Vec<usize>> = HashMap::new();
+    let mut known: FxHashMap<Vec<Opcode>, Vec<usize>> = FxHashMap::default();
     let mut calls = Vec::new();
     for index in 0..program.fused.kernels.len() {
         let (function, offsets) = kernel(program, index, target, &mut constants, &mut wide);

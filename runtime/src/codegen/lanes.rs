@@ -4,11 +4,10 @@
 //! that order at `opt_level = none`. Constants lie in a table, four times each, and are read right where they are used:
 //! there a read folds into the operation.
 
-use std::collections::HashMap;
-
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value, types};
 use cranelift_frontend::FunctionBuilder;
+use rustc_hash::FxHashMap;
 
 use crate::scalar::{Cmp, Reg, Scalar};
 
@@ -35,7 +34,7 @@ impl Width {
 pub struct Constants {
     /// The bit patterns.
     pub words: Vec<u32>,
-    known: HashMap<u32, i32>,
+    known: FxHashMap<u32, i32>,
 }
 
 impl Constants {

@@ -29,12 +29,12 @@ mod steps;
 mod wide;
 mod winograd;
 
-use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
 
 use cranelift_codegen::ir::{AbiParam, FuncRef, Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::kernel::{Arg, Class, Fused, Kernel, Write};
 use crate::memory::Word;
@@ -159,13 +159,13 @@ fn kernel(
         imports: Imports::new(target, numbers),
         numbers,
         wide_functions,
-        wide_imports: HashMap::new(),
+        wide_imports: FxHashMap::default(),
         fused: program.fused,
         kernel,
         plan: program.plan,
         memory: &program.plan.kernels[index],
         tiling: &program.plan.tiling.kernels[index],
-        element_slots: HashSet::new(),
+        element_slots: FxHashSet::default(),
         ctx,
         lo,
         hi,
@@ -177,10 +177,10 @@ fn kernel(
         offsets: Vec::new(),
         arena,
         table,
-        bases: HashMap::new(),
-        singles: HashMap::new(),
-        rows: HashMap::new(),
-        row_bases: HashMap::new(),
+        bases: FxHashMap::default(),
+        singles: FxHashMap::default(),
+        rows: FxHashMap::default(),
+        row_bases: FxHashMap::default(),
         row: lo,
         row_offset: lo,
         point: Point::default(),
@@ -202,14 +202,14 @@ struct KernelEmitter<'a, 'f> {
     imports: Imports,
     numbers: Numbers,
     wide_functions: &'a mut WideFunctions,
-    wide_imports: HashMap<u32, FuncRef>,
+    wide_imports: FxHashMap<u32, FuncRef>,
     fused: &'a Fused,
     kernel: &'a Kernel,
     plan: &'a Plan,
     memory: &'a KernelPlan,
     tiling: &'a KernelTiling,
     /// Memory of which a row is read or written element by element.
-    element_slots: HashSet<Slot>,
+    element_slots: FxHashSet<Slot>,
     ctx: Value,
     lo: Value,
     hi: Value,
@@ -225,13 +225,13 @@ struct KernelEmitter<'a, 'f> {
     arena: Value,
     table: Value,
     /// The address of the first element of what is read or written.
-    bases: HashMap<Slot, Value>,
+    bases: FxHashMap<Slot, Value>,
     /// Values that are one in all.
-    singles: HashMap<Arg, Value>,
+    singles: FxHashMap<Arg, Value>,
     /// Values of the present row.
-    rows: HashMap<Arg, Value>,
+    rows: FxHashMap<Arg, Value>,
     /// The addresses of the present row in matrices.
-    row_bases: HashMap<Slot, Value>,
+    row_bases: FxHashMap<Slot, Value>,
     row: Value,
     row_offset: Value,
     /// Where the present element is, in a kernel of more axes than two.
@@ -294,7 +294,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             Arg::Read(read) if !plain => kernel.is_aligned(&kernel.reads[read].access),
             arg => kernel.arg_class(arg) == Class::Element,
         };
-        let mut elements = HashSet::new();
+        let mut elements = FxHashSet::default();
         for instruction in &kernel.body {
             for &arg in &instruction.args {
                 let slot = self.slot_read(arg, instruction.stage);

@@ -2,10 +2,9 @@
 //!
 //! An element outside of its bounds is not read: the address is that of the first one there is, and what comes from there is dropped.
 
-use std::collections::HashMap;
-
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
+use rustc_hash::FxHashMap;
 
 use super::lanes::{Lanes, Width, memory};
 use super::nest::{Place, Point};
@@ -17,7 +16,7 @@ use crate::scalar::{Reg, Scalar};
 pub(super) struct Reader<'a> {
     pub(super) view: View<'a>,
     pub(super) point: &'a Point,
-    pub(super) bases: &'a HashMap<Slot, Value>,
+    pub(super) bases: &'a FxHashMap<Slot, Value>,
     pub(super) width: Width,
 }
 

@@ -1,7 +1,7 @@
 //! What happens at every element of a stage, instruction by instruction: one walk, by which they are emitted for some columns, and
 //! written down for wide vectors.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::{Slot, View};
 use crate::ir::Op;
@@ -12,7 +12,7 @@ use crate::scalar::{Reg, Scalar};
 /// How far the walk over a stage is.
 pub(super) struct Progress {
     /// What has been computed or loaded.
-    pub(super) known: HashMap<Arg, Reg>,
+    pub(super) known: FxHashMap<Arg, Reg>,
     /// Sigmoids whose slopes are computed here too, and the slopes.
     pairs: Vec<[usize; 2]>,
     /// What overwrites parameters or operands, to be written last.
@@ -22,7 +22,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Of a walk over these instructions that has not begun.
     pub(super) fn new(kernel: &Kernel, steps: &[usize]) -> Progress {
-        Progress { known: HashMap::new(), pairs: pairs(kernel, steps), updates: Vec::new() }
+        Progress { known: FxHashMap::default(), pairs: pairs(kernel, steps), updates: Vec::new() }
     }
 }
 

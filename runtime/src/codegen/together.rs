@@ -2,9 +2,8 @@
 //!
 //! Each of them has lanes and scratch of its own; what is known of a row is put aside while another one has its turn.
 
-use std::collections::HashMap;
-
 use cranelift_codegen::ir::{InstBuilder, Value};
+use rustc_hash::FxHashMap;
 
 use super::nest::Point;
 use super::{KernelEmitter, Slot};
@@ -13,8 +12,8 @@ use crate::plan::{lanes_of_row, spilled_row};
 
 /// What is known of a row.
 struct Row {
-    rows: HashMap<Arg, Value>,
-    row_bases: HashMap<Slot, Value>,
+    rows: FxHashMap<Arg, Value>,
+    row_bases: FxHashMap<Slot, Value>,
     row: Value,
     row_offset: Value,
     point: Point,

@@ -2,11 +2,10 @@
 //!
 //! The function is called for as many columns as fill whole vectors; those that are left over are emitted as ever.
 
-use std::collections::HashMap;
-
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, StackSlotData, StackSlotKind, Value, types};
 use cranelift_codegen::isa::CallConv;
+use rustc_hash::FxHashMap;
 
 use super::host::declared;
 use super::lanes::{Width, memory};
@@ -25,7 +24,7 @@ pub struct WideFunctions {
     pub code: Vec<wide::Wide>,
     /// What they do.
     pub bodies: Vec<Body>,
-    known: HashMap<Body, Option<usize>>,
+    known: FxHashMap<Body, Option<usize>>,
 }
 
 impl WideFunctions {

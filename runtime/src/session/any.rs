@@ -4,10 +4,14 @@
 //! networks, [`Session`](super::Session), names them, and does nothing else: so all of this is compiled once, and not again for each
 //! network in the crate that declares it.
 
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
 use crate::compile::{Program, Purpose, Target, compile};
 use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError};
-use crate::ir::{Role, ScalarSlot, SlotKind, ops};
+use crate::init::Init;
+use crate::ir::{ParamSlot, Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
@@ -88,7 +92,7 @@ impl AnySession {
         let kept = config.sentinel.then(|| buffer::params(&train)).transpose()?;
         let arena = buffer::arena(&train, max_batch)?;
         let feed = Feed::new(&train.slots, max_batch)?;
-        fill(params.floats_mut(), &train, seed);
+        fill(params.floats_mut(), &train, seed, threads);
         let needs_rows = rows::layer_by_batch(definition, &train, &config)?;
         let declared = scalars::declared(&train.slots.scalars);
         let mut session = AnySession {
@@ -231,17 +235,50 @@ impl AnySession {
     }
 }
 
-/// Gives the parameters of a program their first values.
-pub(super) fn fill(params: &mut [f32], program: &Program, seed: u64) {
-    fill_those(params, program, seed, |_| true);
+/// Gives the parameters of a program their first values, in up to so many threads.
+pub(super) fn fill(params: &mut [f32], program: &Program, seed: u64, threads: usize) {
+    let others = threads.min(params.len() / ELEMENTS_PER_THREAD).saturating_sub(1);
+    let mut waiting = slots(params, program, |_| true);
+    waiting.sort_by_key(|(_, _, values)| values.len());
+    let waiting = Mutex::new(waiting);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || {
+        while let Some((index, init, values)) = next() {
+            init.fill(values, seed, index);
+        }
+    };
+    thread::scope(|scope| {
+        // Where no thread can be made, this one does all.
+        (0..others).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).for_each(drop);
+        work();
+    });
 }
 
-/// The same of some kinds alone.
+/// Numbers drawn that are worth a thread: half a millisecond of work.
+const ELEMENTS_PER_THREAD: usize = 100_000;
+
+/// Gives some kinds of parameters their first values.
 pub(super) fn fill_those(params: &mut [f32], program: &Program, seed: u64, wanted: impl Fn(SlotKind) -> bool) {
+    slots(params, program, wanted).into_iter().for_each(|(index, init, values)| init.fill(values, seed, index));
+}
+
+/// Parameters of some kinds: which they are, what they begin with, and where they are.
+fn slots<'p>(
+    mut params: &'p mut [f32],
+    program: &Program,
+    wanted: impl Fn(SlotKind) -> bool,
+) -> Vec<(u64, Init, &'p mut [f32])> {
     let slots = program.slots.params.iter().zip(&program.params).enumerate();
-    for (index, (slot, &at)) in slots.filter(|(_, (slot, _))| wanted(slot.kind)) {
-        slot.init.fill(&mut params[at..at + slot.len()], seed, index as u64);
-    }
+    let mut wanted: Vec<_> = slots.filter(|(_, (slot, _))| wanted(slot.kind)).collect();
+    wanted.sort_by_key(|&(_, (_, &at))| at);
+    let mut passed = 0;
+    let part = |(index, (slot, &at)): (usize, (&ParamSlot, &usize))| {
+        let (_, behind) = std::mem::take(&mut params).split_at_mut(at - passed);
+        let (values, rest) = behind.split_at_mut(slot.len());
+        (params, passed) = (rest, at + values.len());
+        (index as u64, slot.init, values)
+    };
+    wanted.into_iter().map(part).collect()
 }
 
 /// Numbers and keys as compiled code reads them.

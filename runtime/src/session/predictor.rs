@@ -321,7 +321,7 @@ impl Settings {
     fn build(self) -> Result<AnyPredictor, BuildError> {
         let program = self.program()?;
         let mut params = buffer::params(&program)?;
-        fill(params.floats_mut(), &program, self.seed);
+        fill(params.floats_mut(), &program, self.seed, 1);
         let declared = declared(&program.slots.scalars);
         AnyPredictor::new(self.definition, program, params.floats(), &declared, (self.max_batch, self.winograd))
     }

@@ -59,18 +59,15 @@ pub(super) fn hoist_map(b: &mut Builder, node: &Node, single: &[bool]) -> Option
         let behind = b.graph().behind_views(sequence);
         matches!(b[behind].op, Op::Dot(_))
     };
-    let mut carry = None;
-    for (&x, &single) in node.operands.iter().zip(single) {
-        if b[x].op == Op::Element {
-            if !single || !is_product(b[x].operands[1]) || carry.is_some_and(|known| known != b[x].operands[0]) {
-                return None;
-            }
-            carry = Some(b[x].operands[0]);
-        } else if !is_outside(b, x) {
-            return None;
-        }
+    let is_element = |x: NodeId| b[x].op == Op::Element;
+    let carry = b[*node.operands.iter().find(|&&x| is_element(x))?].operands[0];
+    let is_lifted = |(&x, &single): (&NodeId, &bool)| match is_element(x) {
+        true => single && b[x].operands[0] == carry && is_product(b[x].operands[1]),
+        false => is_outside(b, x),
+    };
+    if !node.operands.iter().zip(single).all(is_lifted) {
+        return None;
     }
-    let carry = carry?;
     let Op::Carry { steps, .. } = b[carry].op else { return None };
     let mut operands = Vec::with_capacity(node.operands.len());
     for &x in &node.operands {

@@ -1,7 +1,8 @@
 //! What happens at every element of a run: instructions in the order in which they are written down.
 
-use std::collections::HashMap;
 use std::fmt;
+
+use rustc_hash::FxHashMap;
 
 use crate::scalar::{Cmp, Reg, Scalar};
 
@@ -158,13 +159,13 @@ impl Body {
 pub struct Recorder {
     body: Body,
     /// Where what can be shared is, if it is there.
-    known: HashMap<Step, Reg>,
+    known: FxHashMap<Step, Reg>,
 }
 
 impl Recorder {
     /// A body of rows: all of them for a vector of columns, or several side by side, then all for the next. What is added up is added up down the columns.
     pub fn down() -> Recorder {
-        Recorder { body: Body { down: true, ..Body::default() }, known: HashMap::new() }
+        Recorder { body: Body { down: true, ..Body::default() }, known: FxHashMap::default() }
     }
 
     /// The body that was written down.
