@@ -44,6 +44,11 @@ pub enum Init {
 }
 
 impl Init {
+    /// Whether every bit of every element is 0.
+    pub fn is_zero(self) -> bool {
+        matches!(self, Init::Constant(value) if value.to_bits() == 0)
+    }
+
     /// Fills `values` for the parameter of this index.
     pub fn fill(self, values: &mut [f32], seed: u64, index: u64) {
         let mut random = Random::new(seed, index);

@@ -28,8 +28,8 @@ impl Kernels {
     }
 }
 
-/// Emits the kernels of a program.
-pub fn kernels(program: CodegenInput<'_>, target: Target) -> Kernels {
+/// Emits the kernels of a program, and passes on each function with its number as soon as it is known to be the first of its kind.
+pub fn kernels(program: CodegenInput<'_>, target: Target, mut found_new: impl FnMut(usize, &Function)) -> Kernels {
     let mut constants = Constants::default();
     let mut wide = WideFunctions::default();
     let mut functions: Vec<Function> = Vec::new();
@@ -41,6 +41,7 @@ pub fn kernels(program: CodegenInput<'_>, target: Target) -> Kernels {
         let alike = known.entry(operations(&function)).or_default();
         let found = alike.iter().copied().find(|&other| same_code(&functions[other], &function));
         let place = found.unwrap_or_else(|| {
+            found_new(functions.len(), &function);
             alike.push(functions.len());
             functions.push(function);
             firsts.push(index);

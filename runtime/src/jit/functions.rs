@@ -1,105 +1,206 @@
-//! Compiles functions to machine code and defines them: several at a time where a program may have several threads.
+//! Compiles functions to machine code: several at a time where a program may have several threads, and while further ones are emitted.
 //!
-//! Functions know of one another by name alone until they are linked, so that the order in which they are compiled is free. The
-//! longest come first: none of them is left for the end, when other threads have nothing more to do.
+//! Functions know of one another by name alone until they are linked, so that the order in which they are compiled is free. Of those
+//! that wait, the longest comes first: none is left for the end, when other threads have nothing more to do.
 
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
 use cranelift_codegen::Context as CodegenContext;
 use cranelift_codegen::ir::Function;
-use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_jit::JITModule;
-use cranelift_module::{FuncId, Module, ModuleReloc};
+use cranelift_module::{FuncId, Module, ModuleReloc, ModuleRelocTarget};
 
-use super::failed;
+use super::{Registers, failed, native_isa};
 use crate::error::BuildError;
-
-/// A function in Cranelift's IR, and what it defines.
-pub(super) struct Emitted {
-    pub id: FuncId,
-    pub function: Function,
-    /// Whether its registers are given in one pass.
-    pub quickly: bool,
-}
-
-/// Machine code that is not linked yet.
-struct Compiled {
-    alignment: u64,
-    bytes: Vec<u8>,
-    relocs: Vec<ModuleReloc>,
-}
+use crate::microkernels::gemm;
 
 /// Instructions that are worth a thread: about a millisecond of work.
 const INSTRUCTIONS_PER_THREAD: usize = 500;
 
-/// Compiles functions in up to so many threads, with the calling one, and defines them in their order. Those whose registers are
-/// given quickly are compiled for `quick`.
-pub(super) fn define(
-    module: &mut JITModule,
-    quick: Option<&dyn TargetIsa>,
-    functions: Vec<Emitted>,
-    threads: usize,
-) -> Result<(), BuildError> {
-    let ids: Vec<FuncId> = functions.iter().map(|emitted| emitted.id).collect();
-    let compiled = compile_all([module.isa(), quick.unwrap_or(module.isa())], functions, threads);
-    for (id, compiled) in ids.into_iter().zip(compiled) {
-        let Compiled { alignment, bytes, relocs } = compiled?;
-        module.define_function_bytes(id, alignment, &bytes, &relocs).map_err(failed)?;
-    }
-    Ok(())
+/// The machine, for functions whose registers are given well, and for those for which one pass is enough.
+pub(super) struct Isas {
+    microkernels: gemm::Isa,
+    pub well: OwnedTargetIsa,
+    quick: OnceLock<Result<OwnedTargetIsa, BuildError>>,
 }
 
-/// The code of functions, in their order.
-fn compile_all(
-    [well, quick]: [&dyn TargetIsa; 2],
-    functions: Vec<Emitted>,
-    threads: usize,
-) -> Vec<Result<Compiled, BuildError>> {
-    let instructions: usize = functions.iter().map(|emitted| emitted.function.dfg.num_insts()).sum();
-    let mut waiting: Vec<(usize, Emitted)> = functions.into_iter().enumerate().collect();
-    waiting.sort_by_key(|(_, emitted)| emitted.function.dfg.num_insts());
-    let waiting = Mutex::new(waiting);
-    let work = || {
-        let mut context = CodegenContext::new();
-        let mut compiled = Vec::new();
-        while let Some((index, emitted)) = next(&waiting) {
-            let isa = if emitted.quickly { quick } else { well };
-            compiled.push((index, compile(&mut context, isa, emitted)));
+impl Isas {
+    pub fn of(microkernels: gemm::Isa) -> Result<Isas, BuildError> {
+        Ok(Isas { microkernels, well: native_isa(microkernels, Registers::Well)?, quick: OnceLock::new() })
+    }
+
+    fn quick(&self) -> Result<&dyn TargetIsa, BuildError> {
+        let quick = self.quick.get_or_init(|| native_isa(self.microkernels, Registers::Quickly));
+        quick.as_deref().map_err(BuildError::clone)
+    }
+}
+
+/// Machine code that is not linked yet.
+pub(super) struct Compiled {
+    alignment: u64,
+    bytes: Vec<u8>,
+    /// Those within the function itself name no function yet.
+    relocs: Vec<ModuleReloc>,
+}
+
+impl Compiled {
+    /// Defines a function of a module by it.
+    pub fn define(mut self, module: &mut JITModule, id: FuncId) -> Result<(), BuildError> {
+        for reloc in &mut self.relocs {
+            if let ModuleRelocTarget::FunctionOffset(own, _) = &mut reloc.name {
+                *own = id;
+            }
         }
-        compiled
-    };
-    let mut compiled = thread::scope(|scope| {
-        let others = threads.min(instructions / INSTRUCTIONS_PER_THREAD).saturating_sub(1);
-        // Where no thread can be made, those that are there do more.
-        let others = (0..others).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
-        let others: Vec<_> = others.collect();
-        let mut compiled = work();
-        for other in others {
+        module.define_function_bytes(id, self.alignment, &self.bytes, &self.relocs).map_err(failed)
+    }
+}
+
+/// In place of the id of a function that is not declared yet.
+const UNDECLARED: u32 = u32::MAX >> 1;
+
+/// What waits to be compiled.
+#[derive(Default)]
+struct Waiting {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The shortest first.
+    functions: Vec<Task>,
+    /// Whether no more will come.
+    is_closed: bool,
+}
+
+struct Task {
+    number: usize,
+    function: Function,
+    quickly: bool,
+}
+
+impl Waiting {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, task: Task) {
+        let mut state = self.state();
+        let shorter = |other: &Task| other.function.dfg.num_insts() < task.function.dfg.num_insts();
+        let at = state.functions.partition_point(shorter);
+        state.functions.insert(at, task);
+        self.changed.notify_one();
+    }
+
+    /// The longest function that nobody has taken, once there is one; none after the last.
+    fn next(&self) -> Option<Task> {
+        let mut state = self.state();
+        loop {
+            match state.functions.pop() {
+                Some(task) => return Some(task),
+                None if state.is_closed => return None,
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+/// Says that no more functions come, however that is found out: nobody waits for one that never comes.
+struct Closing<'w>(&'w Waiting);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Functions by their numbers, with their code.
+type Numbered = Vec<(usize, Result<Compiled, BuildError>)>;
+
+/// Takes functions to be compiled, and has threads for them as soon as there is enough for one more.
+pub(super) struct Queue<'scope, 'env> {
+    waiting: &'scope Waiting,
+    isas: &'scope Isas,
+    scope: &'scope Scope<'scope, 'env>,
+    /// How many threads there may be beside the calling one.
+    most: usize,
+    others: Vec<ScopedJoinHandle<'scope, Numbered>>,
+    /// Instructions of all functions so far.
+    instructions: usize,
+}
+
+impl Queue<'_, '_> {
+    /// Whether other threads compile while functions are emitted.
+    pub fn has_others(&self) -> bool {
+        self.most > 0
+    }
+
+    /// Adds a function, which is to have this number.
+    pub fn add(&mut self, number: usize, function: Function, quickly: bool) {
+        self.instructions += function.dfg.num_insts();
+        self.waiting.add(Task { number, function, quickly });
+        let wanted = (self.instructions / INSTRUCTIONS_PER_THREAD).min(self.most);
+        while self.others.len() < wanted {
+            let (waiting, isas) = (self.waiting, self.isas);
+            match Builder::new().spawn_scoped(self.scope, move || work(waiting, isas)) {
+                Ok(other) => self.others.push(other),
+                // Where no thread can be made, those that are there do more.
+                Err(_) => self.most = self.others.len(),
+            }
+        }
+    }
+}
+
+/// What `emit` gives, and the code of all functions that it has added, in the order of their numbers. Up to so many threads take part,
+/// with the calling one, which begins when all functions are there.
+pub(super) fn compile_while<R>(
+    isas: &Isas,
+    threads: usize,
+    emit: impl FnOnce(&mut Queue<'_, '_>) -> Result<R, BuildError>,
+) -> Result<(R, Vec<Compiled>), BuildError> {
+    let waiting = Waiting::default();
+    let (emitted, mut compiled) = scope(|scope| {
+        let closing = Closing(&waiting);
+        let (waiting, most) = (&waiting, threads.saturating_sub(1));
+        let mut queue = Queue { waiting, isas, scope, most, others: Vec::new(), instructions: 0 };
+        let emitted = emit(&mut queue);
+        drop(closing);
+        let mut compiled = work(waiting, isas);
+        for other in queue.others {
             compiled.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
-        compiled
+        (emitted, compiled)
     });
-    compiled.sort_by_key(|&(index, _)| index);
-    compiled.into_iter().map(|(_, compiled)| compiled).collect()
+    compiled.sort_by_key(|&(number, _)| number);
+    let compiled = compiled.into_iter().map(|(_, compiled)| compiled).collect::<Result<_, BuildError>>();
+    Ok((emitted?, compiled?))
 }
 
-/// The longest function that nobody has taken.
-fn next(waiting: &Mutex<Vec<(usize, Emitted)>>) -> Option<(usize, Emitted)> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
+/// Compiles what is there until there is no more.
+fn work(waiting: &Waiting, isas: &Isas) -> Numbered {
+    let mut context = CodegenContext::new();
+    let mut compiled = Vec::new();
+    while let Some(Task { number, function, quickly }) = waiting.next() {
+        let isa = if quickly { isas.quick() } else { Ok(&*isas.well) };
+        compiled.push((number, isa.and_then(|isa| compile(&mut context, isa, function))));
+    }
+    compiled
 }
 
-fn compile(context: &mut CodegenContext, isa: &dyn TargetIsa, emitted: Emitted) -> Result<Compiled, BuildError> {
+fn compile(context: &mut CodegenContext, isa: &dyn TargetIsa, function: Function) -> Result<Compiled, BuildError> {
     context.clear();
-    context.func = emitted.function;
+    context.func = function;
     let compiled = context.compile(isa, &mut Default::default());
     compiled.map_err(|error| BuildError::Machine(error.inner.to_string()))?;
     let code = context.compiled_code().expect("the function was compiled above");
-    let relocs = code.buffer.relocs().iter();
+    let (relocs, undeclared) = (code.buffer.relocs().iter(), FuncId::from_u32(UNDECLARED));
     Ok(Compiled {
         alignment: u64::from(code.buffer.alignment),
         bytes: code.code_buffer().to_vec(),
-        relocs: relocs.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, emitted.id)).collect(),
+        relocs: relocs.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, undeclared)).collect(),
     })
 }
 
@@ -109,11 +210,8 @@ mod tests {
     use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
     use super::*;
-    use crate::jit::{Registers, native_isa};
-    use crate::microkernels::gemm;
-
     /// A function that adds its argument to itself so many times.
-    fn adding(number: u32, times: usize, isa: &dyn TargetIsa) -> Emitted {
+    fn adding(number: u32, times: usize, isa: &dyn TargetIsa) -> Function {
         let mut signature = Signature::new(isa.default_call_conv());
         signature.params.push(AbiParam::new(types::I64));
         signature.returns.push(AbiParam::new(types::I64));
@@ -128,23 +226,51 @@ mod tests {
         fb.ins().return_(&[sum]);
         fb.seal_all_blocks();
         fb.finalize(isa.frontend_config());
-        Emitted { id: FuncId::from_u32(number), function, quickly: number.is_multiple_of(3) }
+        function
+    }
+
+    /// The code of some functions, added one by one.
+    fn code(threads: usize) -> Vec<Vec<u8>> {
+        let isas = Isas::of(gemm::Isa::detect()).expect("it is this machine");
+        let emit = |queue: &mut Queue<'_, '_>| {
+            for number in (0..40).rev() {
+                let function = adding(number, 50 * (number as usize * 7 % 11), &*isas.well);
+                queue.add(number as usize, function, number.is_multiple_of(3));
+            }
+            Ok(queue.others.len())
+        };
+        let (others, compiled) = compile_while(&isas, threads, emit).expect("they compile");
+        assert_eq!(others, threads - 1, "there is enough for all");
+        compiled.into_iter().map(|compiled| compiled.bytes).collect()
     }
 
     #[test]
     fn functions_have_the_same_code_in_the_same_order_on_any_number_of_threads() {
-        let isa = gemm::Isa::detect();
-        let [well, quick] = [Registers::Well, Registers::Quickly]
-            .map(|registers| native_isa(isa, registers).expect("it is this machine"));
-        let code = |threads: usize| {
-            let functions = (0..40).map(|number| adding(number, 50 * (number as usize * 7 % 11), &*well)).collect();
-            let all = compile_all([&*well, &*quick], functions, threads);
-            all.into_iter().map(|compiled| compiled.expect("it compiles").bytes).collect::<Vec<_>>()
-        };
         let alone = code(1);
         assert!(alone.len() == 40 && alone[1] != alone[2], "they come in their order");
         for threads in [2, 3, 16] {
             assert_eq!(code(threads), alone, "{threads} threads");
         }
+    }
+
+    #[test]
+    fn what_fails_while_functions_are_emitted_ends_the_threads() {
+        let isas = Isas::of(gemm::Isa::detect()).expect("it is this machine");
+        let emit = |queue: &mut Queue<'_, '_>| -> Result<(), BuildError> {
+            queue.add(0, adding(0, 2000, &*isas.well), false);
+            Err(BuildError::Machine("it is broken".to_string()))
+        };
+        let found = compile_while(&isas, 3, emit).map(|_| ());
+        assert_eq!(
+            found.map_err(|error| error.to_string()).unwrap_err(),
+            BuildError::Machine("it is broken".to_string()).to_string()
+        );
+        let panics = || {
+            compile_while(&isas, 3, |queue| -> Result<(), BuildError> {
+                queue.add(0, adding(0, 2000, &*isas.well), false);
+                panic!("no thread waits for ever");
+            })
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
     }
 }

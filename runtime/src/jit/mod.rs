@@ -40,7 +40,7 @@ use crate::plan::{self, ParallelRegion, Plan, Task, TilePart, Work};
 use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
-use functions::Emitted;
+use functions::{Isas, Queue, compile_while};
 use kept::KeptCode;
 use pages::Pages;
 pub use pool::Pool;
@@ -295,43 +295,23 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
     let CodegenInput { fused, plan, .. } = program;
     let Machine { isa: microkernels, cores: threads, .. } = plan.tiling.machine;
     let slots = &fused.slots;
-    let isa = native_isa(microkernels, Registers::Well)?;
-    let target = target(&*isa);
+    let isas = Isas::of(microkernels)?;
+    let target = target(&*isas.well);
     let pages = Pages::default();
-    let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
+    let mut builder = JITBuilder::with_isa(isas.well.clone(), default_libcall_names());
     builder.memory_provider(pages.provider());
     for import in Import::ALL {
         builder.symbol(import.symbol(), import.address(threads));
     }
     let mut module = JITModule::new(builder);
-    let mut kernels = kernels(program, target);
-    let numbers = Numbers::of(fused).with_wide(kernels.wide.code.len());
-    let (ids, entry, wide_ids) = declare(&mut module, numbers, fused, (target, kernels.wide.code.len()))?;
     let regions = if threads > 1 { plan::parallel_regions(fused, plan) } else { Vec::new() };
     let regions = if regions.iter().all(|region| region.tasks.is_empty()) { Vec::new() } else { regions };
-    let entry_function = self::entry(program, &kernels, target);
-    let (shared, shared_ids) = shared_functions(&mut module, (program, &kernels), target, &regions, numbers)?;
-    let prepare_number = numbers.shared(shared.len());
-    let prepare = prepare(program, &kernels, target, prepare_number);
-    let prepare_id = match prepare {
-        None => None,
-        Some(_) => Some(declared(&mut module, prepare_number, "prepare", Linkage::Local, &entry_signature(target))?),
-    };
-    let defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
-    let functions = std::mem::take(&mut kernels.functions);
-    let once = [(entry_function, entry)]
-        .into_iter()
-        .chain(prepare.zip(prepare_id))
-        .chain(shared.into_iter().zip(shared_ids.iter().copied()));
-    let functions = functions.into_iter().zip(defined).map(|(function, id)| Emitted { id, function, quickly: false });
-    let once = once.map(|(function, id)| {
-        let quickly = function.dfg.num_insts() >= LONG;
-        Emitted { id, function, quickly }
-    });
-    let functions: Vec<Emitted> = functions.chain(once).collect();
-    let has_quick = functions.iter().any(|emitted| emitted.quickly);
-    let quick = has_quick.then(|| native_isa(microkernels, Registers::Quickly)).transpose()?;
-    functions::define(&mut module, quick.as_deref(), functions, threads)?;
+    let emit = |queue: &mut Queue<'_, '_>| emit(&mut module, program, target, &regions, queue);
+    let (emitted, compiled) = compile_while(&isas, threads, emit)?;
+    let Emitted { kernels, ids, entry, prepare: prepare_id, shared: shared_ids, wide: wide_ids } = emitted;
+    for (compiled, id) in compiled.into_iter().zip(ids) {
+        compiled.define(&mut module, id)?;
+    }
     for (function, &id) in kernels.wide.code.iter().zip(&wide_ids) {
         module.define_function_bytes(id, 64, &function.bytes, &[]).map_err(failed)?;
     }
@@ -360,6 +340,57 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
     };
     let shared = (!regions.is_empty()).then(|| shared_code(&module, fused, plan, &regions, &shared_ids));
     Ok(Code { _pages: pages, entry, table, needs, kept, shared })
+}
+
+/// What was emitted.
+struct Emitted {
+    kernels: Kernels,
+    /// Which functions were handed over to be compiled, in the order of their numbers there.
+    ids: Vec<FuncId>,
+    entry: FuncId,
+    prepare: Option<FuncId>,
+    /// Those of tasks and of the ends of regions.
+    shared: Vec<FuncId>,
+    /// Those with wide vectors, which are machine code as they are.
+    wide: Vec<FuncId>,
+}
+
+/// Declares and emits all functions of a program. Those that others may compile meanwhile are handed over at once.
+fn emit(
+    module: &mut JITModule,
+    program: CodegenInput<'_>,
+    target: Target,
+    regions: &[ParallelRegion],
+    queue: &mut Queue<'_, '_>,
+) -> Result<Emitted, BuildError> {
+    let early = queue.has_others();
+    let mut kernels = kernels(program, target, |number, function| {
+        if early {
+            queue.add(number, function.clone(), false);
+        }
+    });
+    let numbers = Numbers::of(program.fused).with_wide(kernels.wide.code.len());
+    let (ids, entry, wide) = declare(module, numbers, program.fused, (target, kernels.wide.code.len()))?;
+    let mut ids: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
+    let entry_function = self::entry(program, &kernels, target);
+    let (functions, shared) = shared_functions(module, (program, &kernels), target, regions, numbers)?;
+    let prepare_number = numbers.shared(functions.len());
+    let prepare_function = prepare(program, &kernels, target, prepare_number);
+    let prepare = match prepare_function {
+        None => None,
+        Some(_) => Some(declared(module, prepare_number, "prepare", Linkage::Local, &entry_signature(target))?),
+    };
+    let alike = std::mem::take(&mut kernels.functions);
+    if !early {
+        alike.into_iter().enumerate().for_each(|(number, function)| queue.add(number, function, false));
+    }
+    let once = [(entry_function, entry)].into_iter().chain(prepare_function.zip(prepare));
+    for (function, id) in once.chain(functions.into_iter().zip(shared.iter().copied())) {
+        let quickly = function.dfg.num_insts() >= LONG;
+        queue.add(ids.len(), function, quickly);
+        ids.push(id);
+    }
+    Ok(Emitted { kernels, ids, entry, prepare, shared, wide })
 }
 
 /// What the system refuses is told in its words; all else is the code generator's.

@@ -71,7 +71,7 @@ fn text_of(
     let machine = Machine { wide_vectors, ..Machine::of(Isa::Avx2) };
     let plan = plan(fused, tile(fused, max_batch, machine).keeping(fused, keep))?;
     let program = CodegenInput { fused, plan: &plan, timed: false };
-    let mut kernels = kernels(program, target(&*isa));
+    let mut kernels = kernels(program, target(&*isa), |_, _| ());
     let entry = entry(program, &kernels, target(&*isa));
     let numbers = Numbers::of(fused).with_wide(kernels.wide.code.len());
     let prepare = prepare(program, &kernels, target(&*isa), numbers.shared(0));

@@ -235,10 +235,11 @@ impl AnySession {
     }
 }
 
-/// Gives the parameters of a program their first values, in up to so many threads.
+/// Gives the parameters of a program, which are 0, their first values, in up to so many threads. What stays 0, as what an optimizer
+/// keeps does, is not touched: that takes memory when a step first writes it, and never in a session that makes none.
 pub(super) fn fill(params: &mut [f32], program: &Program, seed: u64, threads: usize) {
     let others = threads.min(params.len() / ELEMENTS_PER_THREAD).saturating_sub(1);
-    let mut waiting = slots(params, program, |_| true);
+    let mut waiting = slots(params, program, |slot| !slot.init.is_zero());
     waiting.sort_by_key(|(_, _, values)| values.len());
     let waiting = Mutex::new(waiting);
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -259,17 +260,19 @@ const ELEMENTS_PER_THREAD: usize = 100_000;
 
 /// Gives some kinds of parameters their first values.
 pub(super) fn fill_those(params: &mut [f32], program: &Program, seed: u64, wanted: impl Fn(SlotKind) -> bool) {
-    slots(params, program, wanted).into_iter().for_each(|(index, init, values)| init.fill(values, seed, index));
+    slots(params, program, |slot| wanted(slot.kind))
+        .into_iter()
+        .for_each(|(index, init, values)| init.fill(values, seed, index));
 }
 
-/// Parameters of some kinds: which they are, what they begin with, and where they are.
+/// Some parameters: which they are, what they begin with, and where they are.
 fn slots<'p>(
     mut params: &'p mut [f32],
     program: &Program,
-    wanted: impl Fn(SlotKind) -> bool,
+    wanted: impl Fn(&ParamSlot) -> bool,
 ) -> Vec<(u64, Init, &'p mut [f32])> {
     let slots = program.slots.params.iter().zip(&program.params).enumerate();
-    let mut wanted: Vec<_> = slots.filter(|(_, (slot, _))| wanted(slot.kind)).collect();
+    let mut wanted: Vec<_> = slots.filter(|(_, (slot, _))| wanted(slot)).collect();
     wanted.sort_by_key(|&(_, (_, &at))| at);
     let mut passed = 0;
     let part = |(index, (slot, &at)): (usize, (&ParamSlot, &usize))| {
