@@ -225,7 +225,19 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
 unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
     for i in (0..width).step_by(16) {
         let write = lanes(width - i);
-        for p in (0..depth).step_by(16) {
+        // Panels of B have sixteen rows from `i` on, tiles of A twelve.
+        let whole = if matches!(count - i.min(count), 12 | 16..) { depth / 16 * 16 } else { 0 };
+        for p in (0..whole).step_by(16) {
+            let first = src.at(i, p).ptr;
+            // SAFETY: so many rows from `i` on have sixteen elements from `p` on.
+            let block =
+                unsafe { if i + 16 <= count { columns::<4>(first, src.row) } else { columns::<3>(first, src.row) } };
+            for (s, &column) in block.iter().enumerate() {
+                // SAFETY: line `p + s` of the panel exists, and the mask keeps the write inside `width`.
+                unsafe { _mm512_mask_storeu_ps(panel.add((p + s) * width + i), write, column) };
+            }
+        }
+        for p in (whole..depth).step_by(16) {
             let read = lanes(depth - p);
             let mut block = [_mm512_setzero_ps(); 16];
             for (r, row) in block.iter_mut().enumerate() {
@@ -244,19 +256,55 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
     }
 }
 
+/// The columns of sixteen floats of `4 * QUARTERS` rows so far apart, with zeros below. Quarters of registers are filled from memory,
+/// which takes half as many shuffles as to move them afterwards.
+/// # Safety
+/// They are valid for reads.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn columns<const QUARTERS: usize>(first: *const f32, row: usize) -> [__m512; 16] {
+    let mut columns = [_mm512_setzero_ps(); 16];
+    for l in 0..4 {
+        // Of rows `r`, `4 + r`, `8 + r` and `12 + r` the columns from `4 l` on.
+        let mut quads = [_mm512_setzero_ps(); 4];
+        for (r, quad) in quads.iter_mut().enumerate() {
+            let quarter = |at: usize| first.wrapping_add((4 * at + r).wrapping_mul(row).wrapping_add(4 * l));
+            // SAFETY: four floats of a row.
+            unsafe {
+                *quad = _mm512_zextps128_ps512(_mm_loadu_ps(quarter(0)));
+                *quad = _mm512_insertf32x4::<1>(*quad, _mm_loadu_ps(quarter(1)));
+                *quad = _mm512_insertf32x4::<2>(*quad, _mm_loadu_ps(quarter(2)));
+                if QUARTERS == 4 {
+                    *quad = _mm512_insertf32x4::<3>(*quad, _mm_loadu_ps(quarter(3)));
+                }
+            }
+        }
+        columns[4 * l..][..4].copy_from_slice(&transposed_quarters(quads));
+    }
+    columns
+}
+
+/// The transposes of the four 4 x 4 floats of which the quarters of four registers are the rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed_quarters(rows: [__m512; 4]) -> [__m512; 4] {
+    let pairs = |x, y| (_mm512_castps_pd(_mm512_unpacklo_ps(x, y)), _mm512_castps_pd(_mm512_unpackhi_ps(x, y)));
+    let ((low01, high01), (low23, high23)) = (pairs(rows[0], rows[1]), pairs(rows[2], rows[3]));
+    [
+        _mm512_castpd_ps(_mm512_unpacklo_pd(low01, low23)),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(low01, low23)),
+        _mm512_castpd_ps(_mm512_unpacklo_pd(high01, high23)),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(high01, high23)),
+    ]
+}
+
 /// The transpose of 16 x 16 floats: 4 x 4 inside the quarters of a register, then the quarters.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
     let mut quads = rows;
     for q in (0..16).step_by(4) {
-        let pairs = |x, y| (_mm512_castps_pd(_mm512_unpacklo_ps(x, y)), _mm512_castps_pd(_mm512_unpackhi_ps(x, y)));
-        let (low01, high01) = pairs(rows[q], rows[q + 1]);
-        let (low23, high23) = pairs(rows[q + 2], rows[q + 3]);
-        quads[q] = _mm512_castpd_ps(_mm512_unpacklo_pd(low01, low23));
-        quads[q + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low01, low23));
-        quads[q + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high01, high23));
-        quads[q + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high01, high23));
+        quads[q..q + 4].copy_from_slice(&transposed_quarters([rows[q], rows[q + 1], rows[q + 2], rows[q + 3]]));
     }
     // Quarter `l` of `quads[4 q + s]` now holds rows `4 q ..` of column `4 l + s`.
     const EVEN: i32 = 0b10_00_10_00;

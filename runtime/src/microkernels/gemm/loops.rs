@@ -121,12 +121,13 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns,
                 // Of this piece, the terms that its rows have.
                 let terms = k.of_rows(i..i + count);
                 let (from, to) = (terms.start.max(start) - start, terms.end.clamp(start, start + depth) - start);
-                if from >= to || j >= k.columns(i..i + count, n) {
-                    if clears(start) {
-                        let wanted = k.written(i..i + count, n).saturating_sub(j).min(cols);
-                        // SAFETY: these rows and columns are inside the block.
-                        unsafe { clear(c, ldc, count, wanted) };
-                    }
+                let own = if from < to { own::<K>(k.columns(i..i + count, n).saturating_sub(j), cols) } else { 0 };
+                if own < cols && clears(start) {
+                    let wanted = k.written(i..i + count, n).saturating_sub(j).min(cols);
+                    // SAFETY: these rows and columns are inside the block.
+                    unsafe { clear(c.wrapping_add(own), ldc, count, wanted.saturating_sub(own)) };
+                }
+                if own == 0 {
                     continue;
                 }
                 let ahead = match lines.of_tile((to - from) / STEPS) {
@@ -136,7 +137,8 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns,
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
                 let a = if packs_a { packed.at(0, from) } else { a.at(i, from) };
                 let (b, depth) = (panel.wrapping_add(from.wrapping_mul(b_row)), to - from);
-                let tile = Tile { rows: count, cols, depth, a, b, b_row, c, ldc, accumulate: !clears(start), ahead };
+                let accumulate = !clears(start);
+                let tile = Tile { rows: count, cols: own, depth, a, b, b_row, c, ldc, accumulate, ahead };
                 // SAFETY: the tile lies inside the block, and `columns` gave a width the kernel has.
                 unsafe { K::tile(&tile) };
             }
@@ -148,6 +150,17 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns,
             // SAFETY: columns from `j` on are inside the block.
             unsafe { clear(c.wrapping_add(j), ldc, rows, wanted) };
         }
+    }
+}
+
+/// How many columns of a panel are computed for rows that have so many of them: whole registers, as half of a panel on the diagonal is
+/// left out. More columns than those of a panel are computed all.
+fn own<K: Kernel>(there: usize, cols: usize) -> usize {
+    let whole = there.next_multiple_of(K::LANES);
+    match there {
+        0 => 0,
+        _ if cols > K::NR || whole > cols => cols,
+        _ => whole,
     }
 }
 

@@ -402,6 +402,26 @@ fn what_is_left_out_is_not_computed() {
     }
 }
 
+/// Registers that no row of a tile has are left alone: NaN stays out of them.
+#[test]
+fn a_panel_on_the_diagonal_is_computed_in_whole_registers() {
+    for isa in Isa::available() {
+        let (rows, lanes) = (8, Machine::of(isa).tile.lanes);
+        let (a, mut b) = (Matrix::new(rows, 20, false, 0, 7), Matrix::new(20, 64, true, 0, 8));
+        b.data.fill(f32::NAN);
+        for (part, beyond) in [(TrianglePart::Columns, 0.0), (TrianglePart::ColumnsAlone, UNTOUCHED)] {
+            // The last row has one register.
+            let triangle = Triangle { part, offset: lanes as i64 - rows as i64 };
+            let found = multiply(isa, &a, &b, 64, Cut::Part(rows, triangle));
+            assert!(found[64 * (rows - 1)].is_nan(), "{isa:?} {part:?}");
+            for row in found.chunks(64) {
+                assert!(row[lanes..].iter().all(|&x| x == 0.0 || x == beyond), "{isa:?} {part:?} {row:?}");
+                assert!(row[LANES..].iter().all(|&x| x == beyond), "{isa:?} {part:?} {row:?}");
+            }
+        }
+    }
+}
+
 /// Of few rows and many terms as well.
 #[test]
 fn no_term_is_used_far_behind_the_diagonal() {
