@@ -28,26 +28,26 @@ impl KernelEmitter<'_, '_> {
         // A body of rows that had no function for all of them has none for one.
         let wide = match self.tiling.stages[stage].wide {
             Wide::Down { .. } => None,
-            _ => self.wide(&steps, &copies, stage),
+            _ => self.wide_once(&steps, &copies, stage),
         };
         if !kernel.is_plain() {
             let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
             let scalar = gathers || self.is_scalar(Some(stage));
-            return self.points_in_runs(scalar, unroll, wide.as_ref(), |emit, run, at| {
-                emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
+            return self.points_in_runs(scalar, unroll, wide.as_deref(), |emit, run, at| {
+                emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
         }
         let trip = self.trip();
         let Prefetch::Ahead { elements, .. } = self.tiling.stages[stage].prefetch else {
-            return self.runs(trip, unroll, wide.as_ref(), |emit, run, at| {
-                emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
+            return self.runs(trip, unroll, wide.as_deref(), |emit, run, at| {
+                emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
         };
         self.chunks(trip, elements, |emit, start, part| {
             emit.prefetch_columns(start, part, elements);
-            emit.runs(part, unroll, wide.as_ref(), |emit, run, at| {
+            emit.runs(part, unroll, wide.as_deref(), |emit, run, at| {
                 let at = emit.fb.ins().iadd(start, at);
-                emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
+                emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
         });
     }

@@ -1,7 +1,9 @@
 //! The kernels of a program, with the code of each kind once: layers that are alike differ in their offsets alone.
 
-use cranelift_codegen::ir::{Function, Inst, Opcode, UserExternalName};
-use rustc_hash::FxHashMap;
+use std::hash::Hasher;
+
+use cranelift_codegen::ir::{Function, Inst, UserExternalName};
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::lanes::Constants;
 use super::wide::WideFunctions;
@@ -34,7 +36,7 @@ pub fn kernels(program: CodegenInput<'_>, target: Target, mut found_new: impl Fn
     let mut wide = WideFunctions::default();
     let mut functions: Vec<Function> = Vec::new();
     let mut firsts: Vec<usize> = Vec::new();
-    let mut known: FxHashMap<Vec<Opcode>, Vec<usize>> = FxHashMap::default();
+    let mut known: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
     let mut calls = Vec::new();
     for index in 0..program.fused.kernels.len() {
         let (function, offsets) = kernel(program, index, target, &mut constants, &mut wide);
@@ -52,10 +54,12 @@ pub fn kernels(program: CodegenInput<'_>, target: Target, mut found_new: impl Fn
     Kernels { functions, calls, constants, wide }
 }
 
-/// What a function does, but for what it does it to: functions that are alike have it in common, and few others do.
-fn operations(function: &Function) -> Vec<Opcode> {
+/// A number for what a function does, but for what it does it to: functions that are alike have it in common, and few others do.
+fn operations(function: &Function) -> u64 {
+    let mut hasher = FxHasher::default();
     let all = (0..function.dfg.num_insts() as u32).map(Inst::from_u32);
-    all.map(|inst| function.dfg.insts[inst].opcode()).collect()
+    all.for_each(|inst| hasher.write_u8(function.dfg.insts[inst].opcode() as u8));
+    hasher.finish()
 }
 
 /// Whether two functions do the same and call the same.

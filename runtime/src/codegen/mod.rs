@@ -30,6 +30,7 @@ mod wide;
 mod winograd;
 
 use std::mem::offset_of;
+use std::rc::Rc;
 
 use cranelift_codegen::ir::{AbiParam, FuncRef, Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
@@ -53,6 +54,7 @@ use loops::Trip;
 use nest::Point;
 pub use numbers::Numbers;
 use view::View;
+use wide::WideStage;
 pub use wide::{WideFunctions, wide_signature};
 
 /// What compiled code gets to see of a session, by address.
@@ -160,6 +162,7 @@ fn kernel(
         numbers,
         wide_functions,
         wide_imports: FxHashMap::default(),
+        wide_stages: FxHashMap::default(),
         fused: program.fused,
         kernel,
         plan: program.plan,
@@ -203,6 +206,8 @@ struct KernelEmitter<'a, 'f> {
     numbers: Numbers,
     wide_functions: &'a mut WideFunctions,
     wide_imports: FxHashMap<u32, FuncRef>,
+    /// The stages that have been asked for a function: every row that is worked on at a time asks.
+    wide_stages: FxHashMap<usize, Option<Rc<WideStage>>>,
     fused: &'a Fused,
     kernel: &'a Kernel,
     plan: &'a Plan,

@@ -47,12 +47,12 @@ pub(super) struct Recorded {
 }
 
 /// Writes down what is computed and what is copied in a stage, if all of it has a wide form; all rows in each vector of columns if it
-/// goes `down`; and what of the next row is asked for, if it is.
+/// goes `down`; and what of the next row is asked for, if it is. Where no run of the row comes before, its sums begin there.
 pub(super) fn record(
     view: View<'_>,
     stage: usize,
     (steps, copies): (&[usize], &[(Arg, Slot)]),
-    (down, next_row): (bool, bool),
+    (down, next_row, begins): (bool, bool, bool),
 ) -> Option<Recorded> {
     let mut recording = Recording {
         view,
@@ -63,9 +63,13 @@ pub(super) fn record(
         recorder: if down { Recorder::down() } else { Recorder::default() },
         numbers: Vec::new(),
         places: Vec::new(),
+        starts: Vec::new(),
     };
     recording.walk(steps, copies)?;
-    let Recording { recorder, numbers, places, .. } = recording;
+    let Recording { mut recorder, numbers, places, starts, .. } = recording;
+    if begins && !down {
+        recorder.start_totals(starts);
+    }
     Some(Recorded { body: recorder.finish(), numbers, places })
 }
 
@@ -81,6 +85,8 @@ struct Recording<'a> {
     recorder: Recorder,
     numbers: Vec<Number>,
     places: Vec<Place>,
+    /// What the sums along the row begin with.
+    starts: Vec<f64>,
 }
 
 impl Recording<'_> {
@@ -198,6 +204,7 @@ impl Recording<'_> {
     /// Adds to a total that is in a register all along.
     fn add_to_total(&mut self, place: Element, total: &Total, value: Reg) {
         let number = self.recorder.total(place);
+        self.starts.push(total.identity);
         let so_far = self.recorder.total_so_far(number);
         let after = (total.combine)(&mut self.recorder, value, so_far);
         self.recorder.set_total(number, after);

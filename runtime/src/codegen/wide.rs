@@ -2,6 +2,8 @@
 //!
 //! The function is called for as many columns as fill whole vectors; those that are left over are emitted as ever.
 
+use std::rc::Rc;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, StackSlotData, StackSlotKind, Value, types};
 use cranelift_codegen::isa::CallConv;
@@ -69,8 +71,18 @@ pub(super) enum Run {
 }
 
 impl KernelEmitter<'_, '_> {
+    /// As [`KernelEmitter::wide`], found once.
+    pub(super) fn wide_once(&mut self, steps: &[usize], copies: &[(Arg, Slot)], stage: usize) -> Option<Rc<WideStage>> {
+        if let Some(known) = self.wide_stages.get(&stage) {
+            return known.clone();
+        }
+        let wide = self.wide(steps, copies, stage).map(Rc::new);
+        self.wide_stages.insert(stage, wide.clone());
+        wide
+    }
+
     /// A stage as a function with wide vectors, if it is wanted and there is one.
-    pub(super) fn wide(&mut self, steps: &[usize], copies: &[(Arg, Slot)], stage: usize) -> Option<WideStage> {
+    fn wide(&mut self, steps: &[usize], copies: &[(Arg, Slot)], stage: usize) -> Option<WideStage> {
         let (lanes, down) = match self.tiling.stages[stage].wide {
             Wide::Lanes(lanes) => (lanes, None),
             Wide::Down { lanes, across } => (lanes, Some(across)),
@@ -81,9 +93,12 @@ impl KernelEmitter<'_, '_> {
         if adds || self.is_scalar(Some(stage)) {
             return None;
         }
-        let next_row = matches!(self.tiling.stages[stage].prefetch, Prefetch::NextRow { .. });
+        let prefetch = self.tiling.stages[stage].prefetch;
+        let next_row = matches!(prefetch, Prefetch::NextRow { .. });
+        // A row of one axis is one run, unless it comes in parts; then sums need not wait for what has just been written to their lanes.
+        let begins = kernel.axes.len() == kernel.rows + 1 && !matches!(prefetch, Prefetch::Ahead { .. });
         let Recorded { body, numbers, places } =
-            record(self.view(), stage, (steps, copies), (down.is_some(), next_row))?;
+            record(self.view(), stage, (steps, copies), (down.is_some(), next_row, begins))?;
         // Behind a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
         let whole = kernel.is_plain() || row.len() == 1 || row[row.len() - 1].factor().is_multiple_of(LANES);

@@ -323,6 +323,33 @@ fn positions_count_the_elements_of_a_run() {
 }
 
 #[test]
+fn sums_begin_with_a_number_rather_than_with_what_their_lanes_hold() {
+    for lanes in lanes() {
+        let mut recorder = Recorder::default();
+        let [from, sums, most] = [0; 3].map(|_| recorder.address());
+        let x = recorder.load(Element { address: from, offset: 0 });
+        let sum = recorder.total(Element { address: sums, offset: 0 });
+        let so_far = recorder.total_so_far(sum);
+        let next = recorder.add(so_far, x);
+        recorder.set_total(sum, next);
+        let largest = recorder.total(Element { address: most, offset: 0 });
+        let so_far = recorder.total_so_far(largest);
+        let next = recorder.max(x, so_far);
+        recorder.set_total(largest, next);
+        recorder.start_totals([0.5, f64::NEG_INFINITY]);
+        let Loaded(_pages, function) = load(&recorder.finish(), lanes);
+        let read: Vec<f32> = (0..2 * LANES).map(|i| i as f32 - 40.0).collect();
+        let [mut sums, mut most] = [[f32::NAN; LANES]; 2];
+        let arguments = [read.as_ptr() as u64, sums.as_mut_ptr() as u64, most.as_mut_ptr() as u64];
+        function(arguments.as_ptr(), 4 * read.len());
+        for lane in 0..LANES {
+            let (x, y) = (read[lane], read[lane + LANES]);
+            assert_eq!([sums[lane], most[lane]], [x + y + 0.5, y], "lane {lane} of {lanes}");
+        }
+    }
+}
+
+#[test]
 fn rows_follow_one_another_in_each_vector_of_columns() {
     const ROWS: usize = 5;
     const COLS: usize = 3 * LANES;

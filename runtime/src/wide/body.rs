@@ -130,6 +130,8 @@ pub struct Body {
     pub(super) addresses: usize,
     /// For each sum along the run, where its lanes are; for each sum down the columns, where those are.
     pub(super) totals: Vec<Element>,
+    /// What each sum along the run begins with, as bits, if the run is the first of its row: rather than with what its lanes hold.
+    pub(super) starts: Vec<u32>,
     /// Addresses that are the same in every row.
     pub(super) columns: Vec<usize>,
     /// Whether rows follow one another in each vector of columns.
@@ -216,6 +218,11 @@ impl Recorder {
     pub fn total(&mut self, place: Element) -> usize {
         self.body.totals.push(place);
         self.body.totals.len() - 1
+    }
+
+    /// All sums along the run begin with such numbers, in the order in which they were written down.
+    pub fn start_totals(&mut self, starts: impl IntoIterator<Item = f64>) {
+        self.body.starts = starts.into_iter().map(|start| (start as f32).to_bits()).collect();
     }
 
     /// What a sum has so far.

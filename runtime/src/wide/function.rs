@@ -117,7 +117,10 @@ impl Writer<'_> {
             self.code.load(register, RDI, place);
         }
         if !self.body.down {
-            self.move_totals(encode::MOVE_FROM);
+            match self.body.starts.is_empty() {
+                true => self.move_totals(encode::MOVE_FROM),
+                false => self.start_totals(),
+            }
             self.code.clear_position();
             return [self.code.bytes.len(); 2];
         }
@@ -151,6 +154,16 @@ impl Writer<'_> {
             self.code.pop(register);
         }
         self.code.leave();
+    }
+
+    /// Lets all sums begin anew.
+    fn start_totals(&mut self) {
+        for (total, &bits) in self.body.starts.iter().enumerate() {
+            for part in 0..self.parts {
+                let (register, start) = (self.total(total, part), self.constant(bits));
+                self.code.vector(encode::BROADCAST, register, 0, start, None);
+            }
+        }
     }
 
     /// Reads all sums from memory, or writes them there.
