@@ -146,6 +146,12 @@ pub enum RunError {
         /// The tensor.
         name: &'static str,
     },
+    /// Nothing that a text could go on from.
+    #[error("`{name}` has no token to go on from; a prompt needs at least one")]
+    NoToken {
+        /// The tensor.
+        name: &'static str,
+    },
     /// A sequence that has no further position.
     #[error("`{name}` has {length} positions, and all of them are taken; `clear` begins a new sequence")]
     Ended {

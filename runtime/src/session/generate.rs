@@ -48,7 +48,7 @@ impl AnyPredictor {
         let mut random = sampling.random();
         let mut generator = self.generator()?;
         if prompt.is_empty() {
-            return Err(RunError::Empty { name: generator.stepper.one.program.slots.inputs[0].name }.into());
+            return Err(RunError::NoToken { name: generator.stepper.one.program.slots.inputs[0].name }.into());
         }
         for &id in prompt {
             generator.feed(id)?;
@@ -147,7 +147,7 @@ impl AnyGenerator {
 
     fn logits(&self) -> Result<&[f32], RunError> {
         match &self.logits[..] {
-            [] => Err(RunError::Empty { name: self.stepper.one.program.slots.inputs[0].name }),
+            [] => Err(RunError::NoToken { name: self.stepper.one.program.slots.inputs[0].name }),
             logits if logits.iter().any(|logit| logit.is_nan()) => {
                 Err(RunError::Undefined { name: self.stepper.one.program.slots.outputs[0] })
             }
