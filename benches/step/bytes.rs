@@ -12,7 +12,7 @@ pub fn count() -> Result<()> {
     for workload in Workload::ALL {
         let (batch, fused) = (workload.batch(), workload.kernels(true)?);
         let mut step = Cost::default();
-        fused.kernels.iter().for_each(|kernel| step += cost(&fused, kernel));
+        (0..fused.kernels.len()).for_each(|index| step += cost(&fused, index));
         let [flops, moved, apart] = [step.flops, step.bytes, fused.unfused.bytes].map(|n| n.at(batch) as f64);
         println!(
             "| {} | {batch} | {} | {:.4} | {:.4} | {:.1} | {:.4} | {:.2} |",

@@ -4,7 +4,7 @@ use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role, unroll};
 use gradloom_runtime::jit::{Text, text};
-use gradloom_runtime::kernel::Fused;
+use gradloom_runtime::kernel::{Fused, costs};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::{Last, Plan, Work, parallel_regions, plan};
 use gradloom_runtime::simplify::simplify;
@@ -156,6 +156,11 @@ fn the_last_step_makes_no_gradient_that_nobody_reads() {
         let [.., backward] = &fused.loops[..] else { panic!("there are two loops") };
         let product = backward.kernels.end - 1;
         assert_eq!(fused.to_string().contains(&format!("the last step without kernel {product}\n")), !first_state);
+        // What it does not do there is not counted either: a product of [B, 5] and [5, 5] at each step is `2 * 5 * 5` a row.
+        let taken = (steps - idle[1]) as u64;
+        let dot = fused.kernels[product].dot.as_ref().expect("it is a product").origin.node;
+        let of_product = costs(&fused, product).into_iter().filter(|(node, _)| *node == dot);
+        assert_eq!(of_product.map(|(_, cost)| cost.flops.batch).sum::<u64>(), 2 * 5 * 5 * taken, "{fused}");
         for threads in [1, 2] {
             let mut compiled = Compiled::for_threads(&graph, 6, threads);
             for batch in [1, 6] {

@@ -109,18 +109,20 @@ impl AddAssign for Cost {
 }
 
 /// What a kernel has to do.
-pub fn cost(fused: &Fused, kernel: &Kernel) -> Cost {
+pub fn cost(fused: &Fused, index: usize) -> Cost {
     let mut sum = Cost::default();
-    costs(fused, kernel).into_iter().for_each(|(_, cost)| sum += cost);
+    costs(fused, index).into_iter().for_each(|(_, cost)| sum += cost);
     sum
 }
 
-/// The cost of a kernel, in a loop that of all steps, with the operation that each part of it belongs to: a value that several read to
-/// the first of them. An operation may occur more than once.
-pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
-    let mut known = Known { fused, kernel, buffers: Vec::new() };
+/// The cost of a kernel, in a loop that of all steps at which it does anything, with the operation that each part of it belongs to: a
+/// value that several read to the first of them. An operation may occur more than once.
+pub fn costs(fused: &Fused, index: usize) -> Vec<(NodeId, Cost)> {
+    let kernel = &fused.kernels[index];
+    let is_idle = fused.loop_of(index).is_some_and(|run| run.is_idle(index));
+    let steps = kernel.steps as u64 - u64::from(is_idle);
+    let mut known = Known { fused, kernel, steps, buffers: Vec::new() };
     let mut costs = Vec::new();
-    let steps = kernel.steps as u64;
     if let Some(dot) = &kernel.dot {
         let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
         let [a, b] = dot.positions;
@@ -135,7 +137,7 @@ pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
     }
     for write in &kernel.writes {
         let mut bytes =
-            Known { fused, kernel, buffers: Vec::new() }.moved(write.buffer, Part::of(kernel, &write.access));
+            Known { fused, kernel, steps, buffers: Vec::new() }.moved(write.buffer, Part::of(kernel, &write.access));
         let index = write.access.gather.as_ref().map(|gather| Arg::Read(gather.index));
         let copied = Some(write.value).filter(|_| write.copied);
         copied.into_iter().chain(index).for_each(|arg| bytes += known.read(arg));
@@ -170,6 +172,8 @@ impl<'a> Part<'a> {
 struct Known<'a> {
     fused: &'a Fused,
     kernel: &'a Kernel,
+    /// At how many steps it does anything.
+    steps: u64,
     buffers: Vec<(BufferId, Count, Vec<Part<'a>>)>,
 }
 
@@ -196,9 +200,8 @@ impl<'a> Known<'a> {
         if self.fused.is_tile(buffer) {
             return Count::default();
         }
-        let steps = self.kernel.steps as u64;
-        let whole = Count::bytes(&self.fused.buffer(buffer).shape) * if part.position == 0 { steps } else { 1 };
-        let own = part.elements().map_or(whole, |own| (own * steps).at_most(whole));
+        let whole = Count::bytes(&self.fused.buffer(buffer).shape) * if part.position == 0 { self.steps } else { 1 };
+        let own = part.elements().map_or(whole, |own| (own * self.steps).at_most(whole));
         let index = self.buffers.iter().position(|(known, ..)| *known == buffer).unwrap_or_else(|| {
             self.buffers.push((buffer, Count::default(), Vec::new()));
             self.buffers.len() - 1

@@ -45,7 +45,7 @@ impl fmt::Display for Fused {
 impl Fused {
     fn write_total(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sum = Cost::default();
-        self.kernels.iter().for_each(|kernel| sum += cost(self, kernel));
+        (0..self.kernels.len()).for_each(|index| sum += cost(self, index));
         let apart = self.unfused;
         let kernels = if self.kernels.len() == 1 { "kernel" } else { "kernels" };
         writeln!(f, "in all: {} {kernels}, {} FLOP, {} bytes", self.kernels.len(), sum.flops, sum.bytes)?;
@@ -95,7 +95,7 @@ pub(super) struct Text<'a> {
 impl Text<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, number: usize) -> fmt::Result {
         let kernel = self.kernel;
-        let Cost { flops, bytes } = cost(self.fused, kernel);
+        let Cost { flops, bytes } = cost(self.fused, number);
         let part = kernel.triangle.map(|triangle| format!(", {triangle}")).unwrap_or_default();
         let head = format!("kernel {number}: {}{part}, {flops} FLOP, {bytes} bytes", kernel.extents());
         // The first has no earlier one to be part of.

@@ -179,8 +179,8 @@ impl Profile {
         for id in graph.ids().filter(|id| !graph[*id].op.is_leaf() && passes[id.index()] == Pass::Forward) {
             self.layer(&graph[id].origin.layer);
         }
-        for (kernel, &seconds) in fused.kernels.iter().zip(seconds) {
-            let parts = costs(fused, kernel);
+        for (index, &seconds) in seconds.iter().enumerate() {
+            let parts = costs(fused, index);
             let weights: Vec<f64> = parts.iter().map(|(_, cost)| self.seconds_at_peak(cost)).collect();
             let total: f64 = weights.iter().sum();
             let mut whole = KernelProfile { layers: Vec::new(), work: Work::default() };
