@@ -4,11 +4,12 @@
 //! message names what was written, what was wanted and what was found.
 
 mod flows;
+mod grammar;
 mod loops;
 pub mod hints;
 mod names;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use gradloom_runtime::elaborate::arguments::{self, and};
 use gradloom_runtime::elaborate::words::{self, Suggestions, closest, did_you_mean};
@@ -18,7 +19,6 @@ use proc_macro2::{Ident, LineColumn, TokenStream, TokenTree};
 use quote::quote_spanned;
 
 use crate::ast::{Expr, ExprKind, Site, text};
-use crate::parse::operand;
 use hints::SourcePlace;
 
 pub use names::Ports;
@@ -27,10 +27,12 @@ pub use names::Ports;
 #[derive(Default)]
 pub struct Errors {
     mistakes: Vec<Mistake>,
-    /// Those mistakes again, to be found.
-    known: HashSet<Key>,
+    /// Where each of them is.
+    known: HashMap<Key, usize>,
     lost: HashSet<String>,
     suggestions: Suggestions,
+    /// How many networks were begun.
+    networks: usize,
 }
 
 /// A message and where it belongs.
@@ -40,10 +42,16 @@ pub struct Mistake {
     /// From where to where.
     at: (LineColumn, LineColumn),
     message: String,
+    /// The definition that is missing, where it is not its use that is the mistake.
+    missing: Option<String>,
 }
 
 /// What two mistakes that are one have in common.
-type Key = ((LineColumn, LineColumn), String);
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Told((LineColumn, LineColumn), String),
+    Missing(String),
+}
 
 impl Errors {
     /// Whether nothing is wrong.
@@ -92,15 +100,37 @@ impl Errors {
 
     /// A block is read for every use, but the user reads its mistakes once.
     fn report(&mut self, site: impl Into<Site>, message: String) {
-        let site = site.into();
-        self.add(Mistake { site, at: (site.start.start(), site.end.end()), message });
+        self.add(Mistake::new(site.into(), message));
     }
 
-    /// Adds a mistake that was found before, unless it is there.
+    /// A name that nothing defines: told where it is used first, however often that is.
+    fn report_missing(&mut self, name: &Ident, definition: String, message: String) {
+        self.add(Mistake { missing: Some(definition), ..Mistake::new(name.into(), message) });
+    }
+
+    /// Adds a mistake that was found before, unless it is there. Of two that are one the first in the source is told.
     pub fn add(&mut self, mistake: Mistake) {
-        if self.known.insert(mistake.key()) {
-            self.mistakes.push(mistake);
-        }
+        let keys = mistake.keys();
+        let index = match keys.iter().find_map(|key| self.known.get(key)) {
+            None => {
+                self.mistakes.push(mistake);
+                self.mistakes.len() - 1
+            }
+            Some(&index) if mistake.at < self.mistakes[index].at => {
+                let later = std::mem::replace(&mut self.mistakes[index], mistake);
+                for key in later.keys() {
+                    self.known.remove(&key);
+                }
+                index
+            }
+            Some(_) => return,
+        };
+        self.known.extend(keys.into_iter().map(|key| (key, index)));
+    }
+
+    /// Names that are made in one network are missing in others, too.
+    pub fn begin_network(&mut self) {
+        self.networks += 1;
     }
 
     /// What comes of an attempt, and the mistakes in it, which nobody has reported yet.
@@ -108,8 +138,8 @@ impl Errors {
         let before = self.mistakes.len();
         let result = attempt(self);
         let found = self.mistakes.split_off(before);
-        for mistake in &found {
-            self.known.remove(&mistake.key());
+        for key in found.iter().flat_map(Mistake::keys) {
+            self.known.remove(&key);
         }
         (result, found)
     }
@@ -126,8 +156,14 @@ impl Errors {
 }
 
 impl Mistake {
-    fn key(&self) -> Key {
-        (self.at, self.message.clone())
+    fn new(site: Site, message: String) -> Mistake {
+        Mistake { site, at: (site.start.start(), site.end.end()), message, missing: None }
+    }
+
+    /// By which it is known: its place, and the definition that is missing.
+    fn keys(&self) -> Vec<Key> {
+        let told = Key::Told(self.at, self.message.clone());
+        std::iter::once(told).chain(self.missing.clone().map(Key::Missing)).collect()
     }
 
     /// The path of the macro starts at the first token and its argument ends at the last: rustc underlines all between.
@@ -137,92 +173,6 @@ impl Mistake {
         let path = quote_spanned!(start=> ::core::compile_error!);
         let argument = quote_spanned!(end=> { #message });
         quote::quote!(#path #argument)
-    }
-}
-
-/// Grammar.
-impl Errors {
-    pub fn expected_at(&mut self, site: impl Into<Site>, wanted: &str, found: &str) {
-        self.report(site, format!("expected {wanted}, found {found}"));
-    }
-
-    /// What syn says of the parts of the grammar that are Rust's own.
-    pub fn syntax(&mut self, error: &syn::Error) {
-        self.report(error.span(), error.to_string());
-    }
-
-    pub fn port_without_shape(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` needs a shape: `{name}: [B, ...]`"));
-    }
-
-    pub fn clause_without_network(&mut self, keyword: &Ident) {
-        self.report(keyword, format!("`{keyword}` comes after the network that it belongs to"));
-    }
-
-    pub fn attribute_beside_docs(&mut self, site: impl Into<Site>, word: &str) {
-        self.report(site, format!("`{word}` takes documentation, but no attributes"));
-    }
-
-    pub fn comparison_chain(&mut self, site: impl Into<Site>) {
-        self.report(site, "comparisons cannot be chained; join two of them: `0 < x && x < 1`".to_string());
-    }
-
-    pub fn other_logical(&mut self, site: impl Into<Site>, found: &str, meant: &str) {
-        self.report(site, format!("truth values have `!`, `&&` and `||`: write `{meant}` for `{found}`"));
-    }
-
-    /// `call` is the function in its place, if there is one.
-    pub fn method(&mut self, name: &Ident, call: Option<&str>) {
-        let hint = match call {
-            Some(call) => format!("; write `{call}`"),
-            None => hints::function(&text(name)).unwrap_or_default(),
-        };
-        self.report(name, format!("expressions have no methods{hint}"));
-    }
-
-    pub fn module(&mut self, name: &Ident, call: &str) {
-        self.report(name, format!("functions stand in no module here; write `{call}`"));
-    }
-
-    pub fn layer_of_module(&mut self, name: &Ident) {
-        self.report(name, format!("layers stand in no module here; leave out `{name}`"));
-    }
-
-    pub fn power(&mut self, site: Site, operator: &str, x: &Expr, y: &Expr) {
-        let call = match (&x.kind, &y.kind) {
-            (ExprKind::Int(x, _), ExprKind::Int(y, _)) => {
-                u32::try_from(*y).ok().and_then(|y| x.checked_pow(y)).map(|value| value.to_string())
-            }
-            (_, ExprKind::Int(1.., n)) => Some(format!("pow({}, n = {n})", operand(x))),
-            (_, ExprKind::Float(half, _)) if *half == 0.5 => Some(format!("sqrt({})", operand(x))),
-            _ => Some(format!("exp({y} * ln({}))", operand(x))),
-        };
-        let hint = call.map(|call| format!("; write `{call}`")).unwrap_or_default();
-        self.report(site, format!("`{operator}` is no operator here{hint}"));
-    }
-
-    pub fn matrix_product(&mut self, site: impl Into<Site>) {
-        self.report(site, "`@` is no operator here; products with trained weights are layers: `Dense(n)`".to_string());
-    }
-
-    pub fn inclusive_range(&mut self, site: impl Into<Site>) {
-        self.report(site, "a range ends before its second number: write `0..8` for `0..=7`".to_string());
-    }
-
-    pub fn number_suffix(&mut self, site: impl Into<Site>, suffix: &str, digits: &str) {
-        self.report(site, format!("numbers have no suffix here: write `{digits}` without `{suffix}`"));
-    }
-
-    pub fn number_too_large(&mut self, site: impl Into<Site>, digits: &str) {
-        self.report(site, words::number_too_large(digits));
-    }
-
-    pub fn beyond_f32(&mut self, site: impl Into<Site>, found: &str, value: f64) {
-        self.report(site, words::beyond_f32(found, value));
-    }
-
-    pub fn too_deep(&mut self, site: impl Into<Site>) {
-        self.report(site, "this expression nests too deeply".to_string());
     }
 }
 
@@ -288,11 +238,18 @@ impl Errors {
         self.report(site, arguments::option_without_name(owner, name, written));
     }
 
-    pub fn wrong_argument(&mut self, expr: &Expr, owner: &str, arg: &ArgDef, found: &str) {
+    /// `args` are those of the owner, if none of them is named.
+    pub fn wrong_argument(&mut self, expr: &Expr, (owner, args): (&str, &[ArgDef]), arg: &ArgDef, found: &str) {
+        let is_layer = owner.starts_with(char::is_uppercase);
+        let is_option =
+            arg.default.is_some() && matches!(arg.kind, ArgKind::Flag | ArgKind::Number { .. } | ArgKind::Word(_));
         let hint = match &expr.kind {
             ExprKind::Name(name) => hints::hint(SourcePlace::Value, &text(name)).unwrap_or_default(),
-            ExprKind::Int(2.., _) if (owner, arg.name) == ("Dense", "bias") => {
-                "; what comes in is inferred: `Dense` takes the number of outputs alone".to_string()
+            // The size of what comes in, which other libraries want to be told.
+            ExprKind::Int(2.., _) if is_layer && is_option && !args.is_empty() => {
+                let needed: Vec<&str> = args.iter().filter(|arg| arg.default.is_none()).map(|arg| arg.name).collect();
+                let needed = if needed.is_empty() { "no size".to_string() } else { format!("{} alone", and(&needed)) };
+                format!("; what comes in is inferred: `{owner}` takes {needed}")
             }
             _ => String::new(),
         };

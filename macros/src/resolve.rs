@@ -79,9 +79,11 @@ pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Error
             errors.duplicate_network(&net.name);
             continue;
         }
+        errors.begin_network();
         let scope = Scope::new(&items, &mut consts, Table::new(bump), errors);
         networks.push(scope.network(net));
     }
+    errors.begin_network();
     Scope::new(&items, &mut consts, Table::new(bump), errors).items();
     let fragments = elsewhere::fragments(&items, &mut consts, bump, errors);
     Resolved { networks, fragments }

@@ -42,8 +42,10 @@ fn is_constant(name: &str) -> bool {
 impl Errors {
     pub fn unknown_layer(&mut self, name: &Ident, closest: Option<&str>) {
         let kind = if text(name).starts_with(char::is_uppercase) { "layer" } else { "activation" };
-        let hint = hint(SourcePlace::Stage, &text(name)).unwrap_or_else(|| did_you_mean(closest));
-        self.report(name, format!("unknown {kind} `{name}`{hint}"));
+        let hint = hint(SourcePlace::Stage, &text(name));
+        let is_missing = hint.is_none() && closest.is_none();
+        let hint = hint.unwrap_or_else(|| did_you_mean(closest));
+        self.unknown(name, kind, hint, is_missing);
     }
 
     pub fn unknown_function(&mut self, name: &Ident, args: &[Argument], closest: Option<&str>) {
@@ -55,7 +57,8 @@ impl Errors {
             ("accuracy", [y, label]) => format!("; write `mean(argmax({y}) == {label})`"),
             (known, _) => hints::function(known).unwrap_or_else(|| did_you_mean(closest)),
         };
-        self.report(name, format!("unknown function `{name}`{hint}"));
+        let is_missing = hint.is_empty();
+        self.unknown(name, "function", hint, is_missing);
     }
 
     pub fn function_as_stage(&mut self, name: &Ident, elementwise: bool) {
@@ -71,7 +74,9 @@ impl Errors {
     pub fn unknown_name(&mut self, name: &Ident, closest: Option<&str>, known: &[&str], ports: Ports) {
         let is_one_of = |words: &[&str]| words.contains(&text(name).as_str());
         let target = format!("a target is declared with the loss: `loss({name}: [B, ..]) = ..`");
-        let hint = match (hint(SourcePlace::Value, &text(name)), closest) {
+        let hint = hint(SourcePlace::Value, &text(name));
+        let is_missing = hint.is_none() && closest.is_none();
+        let hint = match (hint, closest) {
             (Some(hint), _) => hint,
             (None, Some(_)) => did_you_mean(closest),
             (None, None) if is_constant(&text(name)) => rust_constant(name),
@@ -84,11 +89,13 @@ impl Errors {
             (None, None) if ports.has_targets => format!("; there are {}", and(known)),
             (None, None) => format!("; there are {}, and {target}", and(known)),
         };
-        self.report(name, format!("unknown name `{name}`{hint}"));
+        self.unknown(name, "name", hint, is_missing);
     }
 
     pub fn unknown_size(&mut self, name: &Ident, closest: Option<&str>) {
-        let hint = match (hint(SourcePlace::Value, &text(name)), closest) {
+        let hint = hint(SourcePlace::Value, &text(name));
+        let is_missing = hint.is_none() && closest.is_none();
+        let hint = match (hint, closest) {
             (Some(hint), _) => hint,
             (None, Some(_)) => did_you_mean(closest),
             (None, None) if text(name).starts_with(char::is_uppercase) => rust_constant(name),
@@ -96,7 +103,18 @@ impl Errors {
                              `network!`, or a constant of Rust with its path, like `crate::N`"
                 .to_string(),
         };
-        self.report(name, format!("unknown size `{name}`{hint}"));
+        self.unknown(name, "size", hint, is_missing);
+    }
+
+    /// A word of another library, or one that is misspelled, is a mistake wherever it stands; what is defined nowhere is one mistake.
+    fn unknown(&mut self, name: &Ident, what: &str, hint: String, is_missing: bool) {
+        let message = format!("unknown {what} `{name}`{hint}");
+        // Values and sizes of one network may not be there in another; layers and functions are.
+        let network = if matches!(what, "name" | "size") { self.networks } else { 0 };
+        match is_missing {
+            true => self.report_missing(name, format!("{what} {name} {network}"), message),
+            false => self.report(name, message),
+        }
     }
 
     pub fn unknown_dtype(&mut self, name: &Ident, known: &[&str]) {

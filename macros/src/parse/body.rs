@@ -127,6 +127,10 @@ impl Parser<'_> {
             self.scan(input, args)?;
             return Err(Reported);
         } else {
+            if has_args && input.at(token::Paren) {
+                self.errors.operand_of_a_stage(Site::from(input.cursor().span()));
+                next(input).into_iter().for_each(|tree| self.errors.lose(tree));
+            }
             StageKind::Call(name, args)
         };
         Ok((kind, site))

@@ -2,6 +2,8 @@
 //!
 //! Loosest first, as in Rust: `||`, `&&`, comparisons (at most one), `+ -`, `* / %`, `-x` and `!x`, and what stands alone.
 
+use std::cell::Cell;
+
 use gradloom_runtime::network::BinaryOp;
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
@@ -232,15 +234,32 @@ impl Parser<'_> {
     /// `[.., 0..8]` after what a part is taken of.
     pub(super) fn part(&mut self, input: ParseStream<'_>, x: Expr) -> Parsed<Expr> {
         let site = x.site.to(input.cursor().span());
+        let sound = Cell::new(true);
+        let broken = |_| {
+            sound.set(false);
+            None
+        };
         let ranges = self.deeper(input, |parser, input| {
-            parser.group(input, |parser, content| Ok(parser.list(content, |_| None, Parser::range)))
+            parser.group(input, |parser, content| Ok(parser.list(content, broken, Parser::range)))
         })?;
-        self.node(ExprKind::Part(Box::new(x), ranges), site)
+        match sound.get() {
+            true => self.node(ExprKind::Part(Box::new(x), ranges), site),
+            // Nobody knows of which axes the others are.
+            false => Ok(Expr::broken(site)),
+        }
     }
 
     /// `..`, `2..8`, `2..`, `..8` or `3`
     fn range(&mut self, input: ParseStream<'_>) -> Parsed<Range> {
-        let from = if input.at(Token![..]) { None } else { Some(self.sum(input)?) };
+        let begins = !input.at(Token![..]) && !input.at(Token![:]);
+        let from = if begins { Some(self.sum(input)?) } else { None };
+        if input.at(Token![:]) {
+            return self.slice(input, from);
+        }
+        if input.at(Token![...]) {
+            self.errors.ellipsis(input.span());
+            return Err(Reported);
+        }
         if !input.at(Token![..]) {
             return match from {
                 Some(at) => Ok(Range::One(at)),
@@ -255,6 +274,20 @@ impl Parser<'_> {
         let ends = input.is_empty() || input.at(Token![,]);
         let to = if ends { None } else { Some(self.sum(input)?) };
         Ok(Range::Between(from, to))
+    }
+
+    /// `:`, `0:8` or `::2`, as ranges are written in Python.
+    fn slice(&mut self, input: ParseStream<'_>, from: Option<Expr>) -> Parsed<Range> {
+        let site = from.as_ref().map_or(Site::from(input.span()), |from| from.site);
+        self.eat::<Token![:]>(input, "`:`")?;
+        let ends = input.is_empty() || input.at(Token![,]) || input.at(Token![:]);
+        let to = if ends { None } else { Some(self.sum(input)?) };
+        let end = to.as_ref().map_or(site, |to| to.site);
+        let range = Range::Between(from, to);
+        let has_step = input.at(Token![:]);
+        self.skip(input, |input| input.at(Token![,]));
+        self.errors.range_with_a_colon(site.to(end), &range, has_step);
+        Ok(range)
     }
 
     /// `crate::HIDDEN`: a constant of Rust's.

@@ -39,8 +39,15 @@ impl Parser<'_> {
                 self.eat::<Token![.]>(input, "`.`")?;
                 let name = self.name(input, "a name after `.`")?;
                 x = self.method(input, x, name)?;
-            } else if input.at(token::Bracket) && is_broken(&x) {
+            } else if (input.at(token::Bracket) || input.at(token::Paren)) && is_broken(&x) {
                 next(input).into_iter().for_each(|tree| self.errors.lose(tree));
+            } else if let (ExprKind::Call(..), true) = (&x.kind, input.at(token::Paren)) {
+                // Layers of other libraries are functions of a value.
+                let site = x.site.to(input.cursor().span());
+                let operand = next(input);
+                self.errors.call_of_a_call(site, &x.to_string(), operand.as_ref());
+                operand.into_iter().for_each(|tree| self.errors.lose(tree));
+                x = Expr::broken(site);
             } else if input.at(token::Bracket) {
                 x = self.part(input, x)?;
             } else {

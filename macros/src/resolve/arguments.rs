@@ -13,7 +13,17 @@ use crate::diagnostics::Errors;
 /// because then nothing is known to be missing.
 pub struct Assigned<'a> {
     pub values: Vec<Option<&'a Expr>>,
+    /// How many of them, the first, were given without a name.
+    pub unnamed: usize,
     pub sound: bool,
+}
+
+impl Assigned<'_> {
+    /// All but the first few.
+    pub fn split_off(&mut self, count: usize) -> Self {
+        let unnamed = self.unnamed.saturating_sub(count);
+        Assigned { values: self.values.split_off(count), unnamed, sound: self.sound }
+    }
 }
 
 /// Finds the name that each value is meant for: its own, or the one at its position, if that is among the first few.
@@ -24,7 +34,7 @@ pub fn assign<'a>(
     given: &'a [Argument],
     errors: &mut Errors,
 ) -> Assigned<'a> {
-    let mut assigned = Assigned { values: vec![None; names.len()], sound: true };
+    let mut assigned = Assigned { values: vec![None; names.len()], unnamed: 0, sound: true };
     let mut named = false;
     for (position, argument) in given.iter().enumerate() {
         let value = &argument.value;
@@ -49,7 +59,10 @@ pub fn assign<'a>(
                 assigned.sound = false;
                 return assigned;
             }
-            None => position,
+            None => {
+                assigned.unnamed = position + 1;
+                position
+            }
             Some(name) => {
                 named = true;
                 let Some(index) = names.iter().position(|known| *known == text(name)) else {
@@ -83,9 +96,13 @@ pub fn values<'a>(
     errors: &mut Errors,
 ) -> &'a [Value<'a>] {
     let mut values = Vec::new();
-    for (arg, expr) in args.iter().zip(&given.values) {
+    for (index, (arg, expr)) in args.iter().zip(&given.values).enumerate() {
         values.push(match (expr, arg.default) {
-            (Some(expr), _) => value(owner, arg, expr, table, consts, errors),
+            (Some(expr), _) => {
+                // The sizes of other libraries are given by their place.
+                let args = if index < given.unnamed { args } else { &[] };
+                value((owner, args), arg, expr, table, consts, errors)
+            }
             (None, Some(default)) => Value::Known(default),
             (None, None) => {
                 if given.sound {
@@ -101,8 +118,9 @@ pub fn values<'a>(
     table.list(values)
 }
 
+/// `args` are those of the owner, if it is by its place that the value is meant for `arg`.
 fn value<'a>(
-    owner: &str,
+    (owner, args): (&str, &[ArgDef]),
     arg: &'static ArgDef,
     expr: &Expr,
     table: &mut Table<'a>,
@@ -208,7 +226,7 @@ fn value<'a>(
         }
         Some(value) => Value::Known(value),
         None => {
-            errors.wrong_argument(expr, owner, arg, &found);
+            errors.wrong_argument(expr, (owner, args), arg, &found);
             Value::Broken
         }
     }

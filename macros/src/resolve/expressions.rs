@@ -397,7 +397,7 @@ impl<'a> Scope<'_, 'a> {
         // What has to be given and is no number needs no name: `reshape(x, [B, 4])`.
         let plain = function.args.iter().take_while(|arg| matches!(arg.kind, ArgKind::Extents)).count();
         let mut given = assign(function.name, &names, count + plain, args, self.errors);
-        let options = Assigned { values: given.values.split_off(count), sound: given.sound };
+        let options = given.split_off(count);
         let operands = self.operands(function.name, &operands, &given, site, own);
         let at = self.table.at(name);
         let options = values(function.name, function.args, &options, site, &mut self.table, self.consts, self.errors);
@@ -418,7 +418,7 @@ impl<'a> Scope<'_, 'a> {
         }
         let names: Vec<&str> = std::iter::once("x").chain(layer.args.iter().map(|arg| arg.name)).collect();
         let mut given = assign(layer.name, &names, names.len(), args, self.errors);
-        let options = Assigned { values: given.values.split_off(1), sound: given.sound };
+        let options = given.split_off(1);
         let operands = self.operands(layer.name, &["x"], &given, site, own);
         let at = self.table.at(name);
         let options: &[Value<'a>] =

@@ -132,7 +132,7 @@ fn probabilities_and_momenta_out_of_range() {
     assert_snapshot!(body("Dropout(0), Dropout(0.99999), BatchNorm(momentum = 0), BatchNorm(momentum = 1), Dense(4)"), @"");
     assert_snapshot!(body("BatchNorm(momentum = -0.5), BatchNorm(2), LayerNorm(eps = 0), Dense(4)"), @"
     1:52: `momentum` of `BatchNorm` must be a number between 0 and 1, found `-0.5`
-    1:69: `momentum` of `BatchNorm` must be a number between 0 and 1, found `2`
+    1:69: `momentum` of `BatchNorm` must be a number between 0 and 1, found `2`; what comes in is inferred: `BatchNorm` takes no size
     1:89: `eps` of `LayerNorm` must be a number between 1e-12 and 1, found `0`
     ");
 }

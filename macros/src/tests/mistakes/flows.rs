@@ -195,7 +195,6 @@ fn slices_out_of_range() {
     8:13: the flow `r` is never used
     8:17: `[..]` takes an entry for each axis of [B, 3, 8]: 3, found 2; `..` is all of an axis
     9:13: the flow `s` is never used
-    9:17: `[..]` takes an entry for each axis of [B, 3, 8]: 3, found 2; `..` is all of an axis
     9:24: a range ends before its second number: write `0..8` for `0..=7`
     10:13: the flow `t` is never used
     10:17: a place along an axis is an integer, found `1.5` = 1.5

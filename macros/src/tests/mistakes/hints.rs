@@ -7,6 +7,7 @@ use gradloom_runtime::{functions, layers};
 
 use super::{body, clauses};
 use crate::diagnostics::hints::{ROWS, SourcePlace};
+use crate::tests::mistakes;
 
 /// A mistake at a word of a row, where it is met.
 fn said(place: SourcePlace, word: &str) -> String {
@@ -95,4 +96,69 @@ fn what_follows_a_foreign_operator_is_read_all_the_same() {
     ");
     // However long it is.
     assert_eq!(clauses(&format!("loss = mean(y{});", ".f()[0]".repeat(5_000))).lines().count(), 1);
+}
+
+#[test]
+fn sizes_of_what_comes_in_are_left_out() {
+    insta::assert_snapshot!(mistakes(
+        "Net<x: [B, 3, 8] -> y: [B, 3, 4]> {
+             LayerNorm(8), BatchNorm(8), RmsNorm(8), Lstm(8, 16), Gru(8, 16), Rnn(8, 16), Attention(8, 2), Dense(8, 4),
+             LayerNorm(eps = 8), Dropout(8), Dense(4),
+         }
+         Image<x: [B, 16, 4, 4] -> y: [B, 16, 4, 4]> { GroupNorm(4, 16) }"
+    ), @"
+    2:24: `eps` of `LayerNorm` must be a number between 1e-12 and 1, found `8`; what comes in is inferred: `LayerNorm` takes no size
+    2:38: `momentum` of `BatchNorm` must be a number between 0 and 1, found `8`; what comes in is inferred: `BatchNorm` takes no size
+    2:50: `eps` of `RmsNorm` must be a number between 1e-12 and 1, found `8`; what comes in is inferred: `RmsNorm` takes no size
+    2:62: `last` of `Lstm` must be `true` or `false`, found `16`; what comes in is inferred: `Lstm` takes `n` alone
+    2:74: `last` of `Gru` must be `true` or `false`, found `16`; what comes in is inferred: `Gru` takes `n` alone
+    2:86: `activation` of `Rnn` must be `tanh` or `relu`, found `16`; what comes in is inferred: `Rnn` takes `n` alone
+    2:104: `causal` of `Attention` must be `true` or `false`, found `2`; what comes in is inferred: `Attention` takes `heads` alone
+    2:117: `bias` of `Dense` must be `true` or `false`, found `4`; what comes in is inferred: `Dense` takes `n` alone
+    3:30: `eps` of `LayerNorm` must be a number between 1e-12 and 1, found `8`
+    3:42: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `8`
+    5:69: `eps` of `GroupNorm` must be a number between 1e-12 and 1, found `16`; what comes in is inferred: `GroupNorm` takes `groups` alone
+    ");
+}
+
+#[test]
+fn a_layer_is_not_called_with_a_value() {
+    insta::assert_snapshot!(mistakes(
+        "Net<x: [B, 8] -> y: [B, 4]> {
+             let h = Dense(16)(x);
+             let g = nn.Linear(16)(h);
+             let f = Dense(8)(Dense(16)(g)) + 1;
+             y = f -> Dense(8)(g), Dense(4);
+         }
+         Stages<x: [B, 8] -> y: [B, 4]> { Dense(8)(x), relu, Dense(4) }"
+    ), @"
+    2:22: `Dense(16)` is no function; a value flows into a layer: `x -> Dense(16)`
+    3:25: functions stand in no module here; write `Linear(16)`
+    4:22: `Dense(8)` is no function; a value flows into a layer: `.. -> Dense(8)`
+    5:31: a stage takes what the one before it gives; leave this out
+    7:51: a stage takes what the one before it gives; leave this out
+    ");
+}
+
+#[test]
+fn ranges_of_python() {
+    insta::assert_snapshot!(mistakes(
+        "Net<x: [B, 6, 8] -> y: [B, 6, 4]> {
+             let a = x[:, :, 0:4];
+             let b = x[:, ::2, :4];
+             let c = x[..., 4:];
+             let d = x[.., 0 1, 2];
+             y = a + b + c + d;
+         }"
+    ), @"
+    2:24: a range has two dots: write `..`
+    2:27: a range has two dots: write `..`
+    2:30: a range has two dots: write `0..4`
+    3:24: a range has two dots: write `..`
+    3:27: a range has two dots, and has no step: write `..`
+    3:32: a range has two dots: write `..4`
+    4:24: there is no `...`; write `..` for each axis that stays as it is
+    4:29: a range has two dots: write `4..`
+    5:30: expected `,`, found `1`
+    ");
 }

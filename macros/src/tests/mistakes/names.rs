@@ -121,3 +121,24 @@ fn no_counter_runs_into_a_digit() {
         gradloom_runtime::layers::ALL.iter().filter(|layer| layer.stem.ends_with(|last: char| last.is_numeric()));
     assert_eq!(digits.map(|layer| layer.stem).collect::<Vec<_>>(), [""; 0]);
 }
+
+#[test]
+fn what_is_defined_nowhere_is_one_mistake() {
+    assert_snapshot!(mistakes(
+        "One<x: [B, N] -> y: [B, N]> { Frob(N), bar, Frob(2), bar, Dense(N) }
+         loss(t: [B, N]) = mean(quux(y - z)) + mean(quux(z));
+         Two<x: [B, N] -> y: [B, 4]> { Dense(HIDEN), Dense(HIDEN), Dense(4) }
+         loss = mean(z);
+         const HIDDEN = 3;"
+    ), @"
+    1:12: unknown size `N`; a constant of Rust is written with its path: `self::N` or `crate::N`
+    1:31: unknown layer `Frob`
+    1:40: unknown activation `bar`
+    2:33: unknown function `quux`
+    2:42: unknown name `z`; there are `t`, `x` and `y`
+    3:21: unknown size `N`; a constant of Rust is written with its path: `self::N` or `crate::N`
+    3:46: unknown size `HIDEN`; did you mean `HIDDEN`?
+    3:60: unknown size `HIDEN`; did you mean `HIDDEN`?
+    4:22: unknown name `z`; there are `x` and `y`, and a target is declared with the loss: `loss(z: [B, ..]) = ..`
+    ");
+}
