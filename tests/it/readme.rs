@@ -256,6 +256,42 @@ fn the_guide_names_every_word_of_the_language() {
 }
 
 #[test]
+fn the_guide_names_every_argument_of_a_layer() {
+    let chapter = text("guide/language.md");
+    for layer in layers::ALL.iter().filter(|layer| !layer.args.is_empty()) {
+        let marker = format!("`{}(", layer.name);
+        let (_, rest) = chapter.split_once(&marker).unwrap_or_else(|| panic!("language.md lacks `{}(..)`", layer.name));
+        let (named, _) = rest.split_once(")`").expect("a quotation ends");
+        let mut args = layer.args.iter();
+        for name in named.split(", ") {
+            // Those of another layer, up to the next name.
+            let is_meant = |arg: &layers::ArgDef| {
+                name == arg.name || matches!(arg.kind, layers::ArgKind::Word(words) if words.contains(&name))
+            };
+            let is_there = match name {
+                ".." => continue,
+                _ if named.contains("..") => args.any(is_meant),
+                _ => args.next().is_some_and(is_meant),
+            };
+            assert!(is_there, "`{name}` of `{}({named})` is not its next argument", layer.name);
+        }
+        assert!(named.ends_with("..") || args.len() == 0, "`{}({named})` has more arguments", layer.name);
+    }
+}
+
+#[test]
+fn every_page_begins_with_what_it_is_about() {
+    for (path, text) in pages() {
+        let mut lines = text.lines().filter(|line| !line.is_empty());
+        let (title, first) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        assert!(
+            title.starts_with("# ") && first.starts_with(|c: char| c.is_alphabetic() || c == '`'),
+            "{path}: {first}"
+        );
+    }
+}
+
+#[test]
 fn the_two_commands_are_what_is_checked_of_every_change() {
     let (readme, ci) = (text("README.md"), text(".ci/run"));
     let (_, commands) = readme.split_once("## Two commands\n\n```text\n").expect("the README has two commands");
@@ -271,8 +307,15 @@ fn the_two_commands_are_what_is_checked_of_every_change() {
 
 /// The pages, and what else is written for people: each with its path.
 fn documents() -> Vec<(String, String)> {
-    let others =
-        ["CONTRIBUTING.md", "CHANGELOG.md", "benches/README.md", "tests/golden/README.md", "runtime/src/lib.rs"];
+    let others = [
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "benches/README.md",
+        "examples/data/README.md",
+        "examples/serve/README.md",
+        "tests/golden/README.md",
+        "runtime/src/lib.rs",
+    ];
     pages().into_iter().chain(others.map(|path| (path.to_string(), text(path)))).collect()
 }
 
@@ -284,6 +327,11 @@ fn links_and_examples_lead_somewhere() {
             let Some((name, target)) = line.split_once("]: ") else { continue };
             let target = crate::project().join(folder).join(target);
             assert!(target.exists(), "{path}: {} leads nowhere", &name[1..]);
+        }
+        // What stands in code is an index.
+        let uses = text.split("```").step_by(2).flat_map(|prose| prose.split('`').step_by(2));
+        for name in uses.flat_map(|prose| prose.split("][").skip(1)).filter_map(|rest| rest.split(']').next()) {
+            assert!(text.contains(&format!("\n[{name}]: ")), "{path}: nothing says where [{name}] leads");
         }
         for name in text.split("--example ").skip(1).filter_map(|rest| rest.split([' ', '\n', '`']).next()) {
             assert!(crate::project().join(format!("examples/{name}.rs")).exists(), "{path}: no example {name}");
