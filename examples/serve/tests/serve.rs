@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use gradloom::Table;
 use gradloom_serve::{Model, Service};
@@ -73,6 +74,18 @@ fn penguins_are_told_apart() {
     let answer = expected(rows);
     let species: Vec<&str> = answer.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
     assert_eq!(species, ["Gentoo", "Chinstrap", "Adelie"]);
+}
+
+#[test]
+fn the_model_is_there_in_milliseconds() {
+    trained();
+    let times = (0..5).map(|_| {
+        let start = Instant::now();
+        model();
+        start.elapsed()
+    });
+    let least = times.min().expect("it is loaded");
+    assert!(least < Duration::from_millis(100), "{least:?} at least, to read a checkpoint and compile predictions");
 }
 
 #[test]
