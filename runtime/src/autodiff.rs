@@ -6,6 +6,7 @@
 //! parameter and the loss is visited.
 
 mod loops;
+mod rows;
 
 use std::rc::Rc;
 
@@ -88,7 +89,7 @@ fn sweep(
     let mut origins: Option<[Rc<Origin>; 2]> = None;
     for index in (0..=last.index() - first).rev() {
         if let Some(run) = loops.iter().find(|run| run.history.index() == first + index) {
-            through_loop(b, run, first, &mut cotangents, needed);
+            through_loop(b, (loops, run), first, &mut cotangents, needed);
             continue;
         }
         let Some(dy) = cotangents[index].filter(|_| needed[index]) else { continue };
@@ -115,7 +116,13 @@ fn sweep(
 }
 
 /// From the cotangents of a loop's results, parts of the cotangents of all that it reads.
-fn through_loop(b: &mut Builder, run: &Loop, first: usize, cotangents: &mut [Option<NodeId>], needed: &[bool]) {
+fn through_loop(
+    b: &mut Builder,
+    (loops, run): (&[Loop], &Loop),
+    first: usize,
+    cotangents: &mut [Option<NodeId>],
+    needed: &[bool],
+) {
     let of = |id: NodeId| id.index().checked_sub(first).filter(|&at| needed.get(at).copied().unwrap_or(false));
     let dy = |id: NodeId| of(id).and_then(|at| cotangents[at]);
     let collected = run.collects.iter().filter_map(|&id| Some((b[id].operands[1], dy(id)?))).collect();
@@ -124,7 +131,7 @@ fn through_loop(b: &mut Builder, run: &Loop, first: usize, cotangents: &mut [Opt
         return;
     }
     b.enter(b[run.history].origin.in_pass(Pass::Backward));
-    let (states, parts) = backward(b, run, results, &|id| of(id).is_some());
+    let (states, parts) = backward(b, (loops, run), results, &|id| of(id).is_some());
     if let Some(at) = of(run.history) {
         cotangents[at] = Some(states);
     }
@@ -160,25 +167,31 @@ fn depends_on(graph: &Graph, wanted: &[usize]) -> Vec<bool> {
     let mut is_wanted = vec![false; graph.slots.params.len()];
     wanted.iter().for_each(|&param| is_wanted[param] = true);
     let mut depends = vec![false; graph.nodes.len()];
-    let loops = graph.loops();
     let own = |id: NodeId, depends: &[bool]| {
         let node = &graph[id];
         let reads = matches!(node.op, Op::Param(index) if is_wanted[index]);
         let through = node.ty.dtype == DType::F32 && node.op != Op::Detach;
-        // The first operand only says which loop it is.
-        let operands =
-            if matches!(node.op, Op::Element | Op::Collect { .. }) { &node.operands[1..] } else { &node.operands };
+        // The other operand only says which loop it is.
+        let operands = match node.op {
+            Op::Element | Op::Collect { .. } => &node.operands[1..],
+            Op::Carry { .. } => &node.operands[..1],
+            _ => &node.operands,
+        };
         reads || (through && operands.iter().any(|x| depends[x.index()]))
     };
-    for id in graph.ids() {
-        if let Some(run) = loops.iter().find(|run| run.history == id) {
-            // The next step begins with what this one has made.
-            if depends[graph[id].operands[1].index()] && !depends[run.carry.index()] {
-                depends[run.carry.index()] = true;
-                run.body.iter().for_each(|&id| depends[id.index()] |= own(id, &depends));
+    // The next step begins with what this one has made: once more, until nothing changes.
+    let mut changes = true;
+    while changes {
+        changes = false;
+        for id in graph.ids() {
+            if let (Op::History { .. }, &[carry, next]) = (&graph[id].op, &graph[id].operands[..])
+                && depends[next.index()]
+                && !depends[carry.index()]
+            {
+                (depends[carry.index()], changes) = (true, true);
             }
+            depends[id.index()] |= own(id, &depends);
         }
-        depends[id.index()] = own(id, &depends);
     }
     depends
 }

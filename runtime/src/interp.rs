@@ -86,20 +86,16 @@ pub fn evaluate_with<'a>(
     mut change: impl FnMut(NodeId, &mut [f64]),
 ) -> Evaluation<'a> {
     let none = Tensor::new(&[0], Data::Float(Vec::new()));
-    let mut run = Run { graph, precision, batch, values, nodes: vec![none; graph.nodes.len()] };
     let loops = graph.loops();
+    let mut run = Run { graph, loops: &loops, precision, batch, values, nodes: vec![none; graph.nodes.len()] };
     let heads = if loops.is_empty() { vec![None; graph.nodes.len()] } else { graph.heads() };
     for id in graph.ids() {
-        // What a loop collects is known as soon as it has run.
-        if heads[id.index()].is_some() || matches!(graph[id].op, Op::Collect { .. }) {
-            continue;
-        }
-        match loops.iter().find(|known| known.history == id) {
-            Some(known) => run.steps(known, &mut change),
-            None => run.set(id, None, &mut change),
+        if heads[id.index()].is_none() {
+            run.set(id, None, &mut change);
         }
     }
-    Evaluation { graph, nodes: run.nodes }
+    let Run { nodes, .. } = run;
+    Evaluation { graph, nodes }
 }
 
 /// Rows of a product that are computed together.
@@ -107,6 +103,7 @@ const DOT_ROWS: usize = 16;
 
 struct Run<'a> {
     graph: &'a Graph,
+    loops: &'a [Loop],
     precision: Precision,
     batch: usize,
     values: &'a Values,
@@ -114,9 +111,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Computes a node, in a loop that of the step at a position.
+    /// Computes a node, in a loop that of the step at a position; the end of a loop is all of it.
     fn set(&mut self, id: NodeId, position: Option<usize>, change: &mut impl FnMut(NodeId, &mut [f64])) {
         let node = &self.graph[id];
+        match node.op {
+            // What a loop collects is known as soon as it has run.
+            Op::Collect { .. } => return,
+            Op::History { .. } => {
+                let run = self.loops.iter().find(|run| run.history == id).expect("a history is that of a loop");
+                return self.steps(run, change);
+            }
+            _ => {}
+        }
         let shape = node.ty.shape.at(self.batch);
         let data = match (&node.op, position) {
             (Op::Element, Some(position)) => self.nodes[node.operands[1].index()].row(position),
@@ -470,6 +476,7 @@ mod tests {
     #[test]
     fn max_over_passes_nan_wherever_it_stands() {
         let run = Run {
+            loops: &[],
             graph: &Graph::default(),
             precision: Precision::F64,
             batch: 1,

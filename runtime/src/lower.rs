@@ -17,7 +17,7 @@ use std::rc::Rc;
 use crate::elaborate::{Action, Elaborated, Step, class_id, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Origin, Output, Role, ScalarSlot, SlotKind, Slots, flatten};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Origin, Output, Role, ScalarSlot, SlotKind, Slots, nest};
 use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, Next, ParamDef, Scope, Takes};
 use crate::network::{Act, At, Definition, Expr, Port};
 use crate::types::Shape;
@@ -33,7 +33,7 @@ pub fn lower_frozen(
     mode: Mode,
     frozen: Frozen<'_>,
 ) -> Result<Graph, BuildError> {
-    Ok(flatten(lowered(definition, mode, frozen)?.b.finish()))
+    Ok(nest(lowered(definition, mode, frozen)?.b.finish()))
 }
 
 fn lowered<'f>(

@@ -12,7 +12,7 @@ use crate::compiled::{self, Compiled, with_isa};
 use crate::{draw, handmade, random_loop, random_tensors};
 
 /// The same graph with results that have the batch in front, as they lie in memory.
-fn batch_first(graph: Graph) -> Graph {
+pub fn batch_first(graph: Graph) -> Graph {
     let mut b = Builder::new(graph);
     for number in 0..b.graph().outputs.len() {
         let node: NodeId = b.graph().outputs[number].node;
@@ -95,7 +95,7 @@ fn lifted(body: &Graph, steps: usize, reverse: bool) -> Option<Graph> {
 }
 
 /// Holds programs of a graph against the graph with its loops written out; whether something was compared.
-fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, seed: u64) -> bool {
+pub fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, seed: u64) -> bool {
     let agree = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         compiled::agrees(what, &unroll(graph), compiled, batch, seed)
     }));

@@ -3,7 +3,7 @@
 
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::interp::{Precision, evaluate};
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, flatten, unroll, verify};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, nest, unroll, verify};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{Dim, Shape};
 use insta::assert_snapshot;
@@ -26,23 +26,33 @@ fn a_loop_is_its_body_as_often_as_it_has_steps() {
     }
 }
 
+/// How many loops are inside of others.
+fn inner_loops(graph: &Graph) -> u64 {
+    graph.loops().iter().filter(|run| graph.around(run.carry).is_some()).count() as u64
+}
+
 #[test]
 fn a_loop_inside_of_a_loop_is_its_steps() {
-    let (mut nested, cases) = (0, cases(200));
+    let (mut inner, mut outside, cases) = (0, 0, cases(200));
     for seed in 0..cases {
         let [graph, steps] = [Inner::Loop, Inner::Steps].map(|inner| random_loop::drawn(seed, inner));
         let loops = |graph: &Graph| graph.nodes.iter().filter(|node| matches!(node.op, Op::History { .. })).count();
-        nested += u64::from(loops(&graph) > loops(&steps));
-        let flat = flatten(graph);
-        assert_eq!(loops(&flat), loops(&steps), "seed {seed}:\n{flat}");
-        verify(&flat).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{flat}"));
-        let values = draw::values(&flat, 3, seed);
+        let graph = nest(graph);
+        inner += inner_loops(&graph);
+        // What depends on no step around is no part of one.
+        outside += (loops(&graph) - loops(&steps)) as u64 - inner_loops(&graph);
+        verify(&graph).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{graph}"));
+        let unrolled = unroll(&graph);
+        verify(&unrolled).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{unrolled}"));
+        let values = draw::values(&graph, 3, seed);
         for precision in [Precision::F32, Precision::F64] {
-            let [own, expected] = [&flat, &steps].map(|graph| evaluate(graph, precision, 3, &values));
-            assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{flat}\n{steps}");
+            let [own, unrolled, expected] =
+                [&graph, &unrolled, &steps].map(|graph| evaluate(graph, precision, 3, &values));
+            assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{graph}\n{steps}");
+            assert!(unrolled.outputs().eq(expected.outputs()), "seed {seed}, written out:\n{graph}\n{steps}");
         }
     }
-    assert!(nested > cases / 8, "{nested} had a loop inside of a loop");
+    assert!(inner > cases / 8, "{inner} loops were inside of others, {outside} independent of them");
 }
 
 #[test]

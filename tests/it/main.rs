@@ -86,6 +86,7 @@ mod memory;
 mod messages;
 mod metrics;
 mod monte_carlo;
+mod nested_loops;
 mod on_core;
 mod ops;
 mod optimizations;

@@ -3,15 +3,15 @@
 //! the ones before it leave, or inside of another; forwards and backwards. The same graph for the same seed.
 
 use gradloom_runtime::init::Random;
-use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, ScalarSlot, flatten, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, ScalarSlot, nest, verify};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::handmade;
 
-/// The graph of this seed: a loss, histories and what is collected. What was a loop inside of another is written out.
+/// The graph of this seed: a loss, histories and what is collected.
 pub fn graph(seed: u64) -> Graph {
-    let graph = flatten(drawn(seed, Inner::Loop));
+    let graph = nest(drawn(seed, Inner::Loop));
     verify(&graph).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{graph}"));
     graph
 }

@@ -148,12 +148,12 @@ impl DriverEmitter<'_, '_> {
     /// A tile: some points in one kernel after the other.
     pub(super) fn tile(&mut self, run: &Range<usize>, products: &[Option<Product>], points: Part) {
         for (index, product) in run.clone().zip(products) {
-            self.unless_idle(index, |emit| emit.points_of(index, product.as_ref(), points));
+            self.points_of(index, product.as_ref(), points);
         }
     }
 
     /// The points of a tile in one kernel: their product, then their blocks while they are in the cache.
-    fn points_of(&mut self, index: usize, product: Option<&Product>, points: Part) {
+    pub(super) fn points_of(&mut self, index: usize, product: Option<&Product>, points: Part) {
         if let Some(group) = self.program.fused.group_of(index).filter(|group| group.adds_up(index)) {
             let product = product.expect("what adds up over points is a product that is called");
             match group.points_of_sum() {

@@ -1,7 +1,8 @@
 //! Loops over steps: the kernels of a body one after the other, for each position.
 //!
-//! The code is that of one body, however many steps there are. What a right operand of a product is rearranged to serves all steps.
-//! Where samples have nothing to do with one another, some of them take all steps while what they pass on is in a cache.
+//! The code is that of one body, however many steps there are; a loop in a body is one in its code. What a right operand of a product is
+//! rearranged to serves all steps. Where samples have nothing to do with one another, some of them take all steps while what they pass
+//! on is in a cache.
 
 use std::ops::Range;
 
@@ -14,10 +15,10 @@ use super::matmul::Product;
 use crate::types::Dim;
 
 impl DriverEmitter<'_, '_> {
-    /// All steps of a loop.
+    /// All steps of a loop that is in no other.
     pub(super) fn all_steps(&mut self, run: &Range<usize>) {
         let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
-        let number = fused.loop_number(run.start).expect("it is a loop");
+        let number = fused.loops_around(run.start).last().expect("it is a loop");
         let zero = self.fb.ins().iconst(types::I64, 0);
         for product in self.products(run).iter().flatten().filter(|product| product.has_ahead()) {
             let cols = self.fb.ins().iconst(types::I64, product.cols);
@@ -29,26 +30,20 @@ impl DriverEmitter<'_, '_> {
                 let most = tiling.loops[number].samples as i64;
                 self.parts([zero, samples, zero], most, |emit, [lo, hi, _]| emit.steps_of_samples(run, [lo, hi]));
             }
-            None => self.steps(run, |emit, run| {
-                let products = emit.products(run);
-                for (index, product) in run.clone().zip(products) {
-                    emit.unless_idle(index, |emit| emit.step_of_kernel(index, product.as_ref()));
-                }
-            }),
+            None => self.steps(number, &|emit, index, product| emit.step_of_kernel(index, product)),
         }
     }
 
-    /// All steps of a loop, for some samples.
+    /// All steps of a loop that is in no other, for some samples.
     pub(super) fn steps_of_samples(&mut self, run: &Range<usize>, samples: Part) {
-        self.steps(run, |emit, run| {
-            let products = emit.products(run);
-            emit.tile(run, &products, samples);
-        });
+        let number = self.program.fused.loops_around(run.start).last().expect("it is a loop");
+        self.steps(number, &|emit, index, product| emit.points_of(index, product, samples));
     }
 
-    /// Emits `body` for every position, in the order of the loop.
-    fn steps(&mut self, run: &Range<usize>, body: impl FnOnce(&mut Self, &Range<usize>)) {
-        let known = self.program.fused.loop_of(run.start).expect("it is a loop");
+    /// Emits `body` for each kernel of a loop, at every position, in the order of the loop.
+    fn steps(&mut self, number: usize, body: &dyn Fn(&mut Self, usize, Option<&Product>)) {
+        let fused = self.program.fused;
+        let known = &fused.loops[number];
         let to = known.last() as i64;
         let (from, by) = if known.reverse { (known.steps as i64 - 1, -1) } else { (0, 1) };
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
@@ -56,9 +51,19 @@ impl DriverEmitter<'_, '_> {
         let from = self.fb.ins().iconst(types::I64, from);
         self.fb.ins().jump(head, &[from.into()]);
         self.fb.switch_to_block(head);
-        self.position = Some(position);
-        body(self, run);
-        self.position = None;
+        // A kernel has the position of the innermost loop that it is in.
+        let around = self.position.replace(position);
+        let parts = fused.parts_of_loop(number);
+        let scratch = self.scratch();
+        let of_part = |part: &Result<usize, usize>| self.called_product(part.ok()?, [scratch; 2]);
+        let products: Vec<Option<Product>> = parts.iter().map(of_part).collect();
+        for (part, product) in parts.into_iter().zip(products) {
+            match part {
+                Ok(index) => self.unless_idle(index, |emit| body(emit, index, product.as_ref())),
+                Err(inner) => self.steps(inner, body),
+            }
+        }
+        self.position = around;
         let next = self.fb.ins().iadd_imm_s(position, by);
         let done = self.fb.ins().icmp_imm_s(IntCC::Equal, position, to);
         self.fb.ins().brif(done, exit, &[], head, &[next.into()]);

@@ -10,11 +10,6 @@ use crate::layers::{Misfit, Named};
 use crate::network::{At, Flow, Scan, Stage};
 use crate::types::{Dim, Shape, TensorType};
 
-/// So many steps all loops inside of one another may have together, without those of the outermost: as often the body is compiled.
-/// Training an `Lstm(32)` of 64, 128 and 256 steps inside of a loop takes 0.6, 1.2 and 2.2 s to build with all checks of a debug
-/// build; from 1,000 on the time grows faster.
-const MOST_INNER: usize = 256;
-
 /// The body of a loop, with what its expressions know beside the names of the network.
 #[derive(Debug)]
 pub struct Inside {
@@ -24,8 +19,8 @@ pub struct Inside {
     pub owner: String,
     /// The loop around it, if it is inside of one.
     pub outer: Option<usize>,
-    /// How often the body is written out at each step of the outermost loop.
-    pub copies: usize,
+    /// How often the body is run: once for each step, at each step of the loops around.
+    pub times: usize,
     /// The values by their names; none where a mistake was reported.
     pub names: HashMap<Rc<str>, Option<usize>>,
 }
@@ -58,7 +53,7 @@ impl<'a> Context<'a> {
                 return None;
             }
         };
-        let copies = self.copies(stage, steps)?;
+        let times = self.inside.map_or(1, |around| self.loops[around].times).saturating_mul(steps);
         let initial = match Scan::initial(&args) {
             Some(name) => Some((name, self.value_named(stage, name)?)),
             None => None,
@@ -88,11 +83,12 @@ impl<'a> Context<'a> {
         let from = (x, initial.map(|(_, value)| value), lengths);
         let first = self.steps.len();
         let head = Action::State { steps, reverse: Scan::is_reverse(&args) };
-        let ends = self.steps_of(stage, scan, place, from, [&state, &element], (head, copies));
+        let ends = self.steps_of(stage, scan, place, from, [&state, &element], (head, times));
         self.trace = trace;
         let [before, after] = ends?;
         // What a step makes may be computed, or kept, for all of them at once.
-        let mut whole = self.steps[first..].iter().map(|step| step.ty.shape.stacked(steps));
+        let times = |step: &Step<'_>| step.inside.map_or(1, |inside| self.loops[inside].times);
+        let mut whole = self.steps[first..].iter().map(|step| step.ty.shape.stacked(times(step)));
         if let Some(large) = whole.find(is_absurd) {
             self.report(
                 stage.at,
@@ -116,7 +112,7 @@ impl<'a> Context<'a> {
         place: &Prefix,
         (x, initial, lengths): (usize, Option<usize>, Option<usize>),
         [state, element]: [&Shape; 2],
-        (head, copies): (Action<'a>, usize),
+        (head, times): (Action<'a>, usize),
     ) -> Option<[usize; 2]> {
         let (last, lines) = scan.lines.split_last()?;
         let mut names = HashMap::new();
@@ -134,7 +130,7 @@ impl<'a> Context<'a> {
         let of_step = self.named_step(stage, place, (scan.element, Action::Element), operands, element.clone());
         names.insert(Rc::from(scan.element), Some(of_step));
         let [path, owner] = [&place.path, &place.owner].map(|path| format!("{path}."));
-        self.loops.push(Inside { path, owner, outer, copies, names });
+        self.loops.push(Inside { path, owner, outer, times, names });
         lines.iter().for_each(|line| self.flow(line));
         let after = self.value_of(last);
         self.inside = outer;
@@ -184,17 +180,6 @@ impl<'a> Context<'a> {
     fn own_name(&self, name: &str) -> Option<Option<usize>> {
         let mut around = std::iter::successors(self.inside, |&inside| self.loops[inside].outer);
         around.find_map(|inside| self.loops[inside].names.get(name)).copied()
-    }
-
-    /// How often the body of a loop of so many steps is written out where it stands: inside of another loop, once for each step.
-    pub(super) fn copies(&mut self, stage: &Stage<'_>, steps: usize) -> Option<usize> {
-        let Some(inside) = self.inside else { return Some(1) };
-        let copies = self.loops[inside].copies.saturating_mul(steps);
-        if copies > MOST_INNER {
-            self.report(stage.at, words::long_loop_in_a_loop(stage.text, copies, MOST_INNER));
-            return None;
-        }
-        Some(copies)
     }
 
     /// What the paths of the stages of a line begin with.

@@ -202,9 +202,6 @@ impl<'a> Context<'a> {
             self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
             return None;
         }
-        if layer.is_loop() {
-            self.copies(stage, x_shape.0[1].factor())?;
-        }
         let looks_at = memory_shape.as_ref().unwrap_or(&x_shape);
         let mut named = Vec::new();
         for (_, kind, name) in layer.named(&args) {

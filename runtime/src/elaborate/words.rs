@@ -89,14 +89,6 @@ pub fn value_misfits(layer: &str, kind: Named, name: &str, expected: &Shape, fou
     }
 }
 
-/// A loop in the body of another that has too many steps to be written out.
-pub fn long_loop_in_a_loop(inner: &str, steps: usize, most: usize) -> String {
-    format!(
-        "`{inner}` takes {steps} steps inside of one step of a loop, and is written out there: at most {most}; \
-         put it before the outer loop, or after it"
-    )
-}
-
 /// Running statistics in the body of a loop.
 pub fn statistics_in_a_loop(layer: &str) -> String {
     format!("`{layer}` has running statistics, which a loop would change at every step; `LayerNorm` has none")

@@ -18,9 +18,9 @@ use super::wholes::Inside;
 use super::{Draft, Loops, Store};
 use crate::flops;
 use crate::ir::print::Names;
-use crate::ir::{self, Graph, NodeId, Op, Role};
+use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
-    self, Access, Affine, Arg, AxisSet, BufferId, Class, Dot, DotOrder, Fused, Gather, Instruction, Kernel, Number,
+    Access, Affine, Arg, AxisSet, BufferId, Class, Dot, DotOrder, Fused, Gather, Instruction, Kernel, Number,
     Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, WinogradUse, runs,
 };
 use crate::reason::RematerializeReason;
@@ -41,7 +41,10 @@ pub(super) fn finish(
     let triangles = Triangles::of(g);
     let kernels = drafts.into_iter().map(|draft| {
         let steps = draft.run.map_or(1, |number| loops.all[number].steps);
-        let mut kernel = Kernel { steps, ..Maker::new(g, (&buffers, &triangles), draft, winograd).kernel() };
+        let again = draft.run.map_or(1, |number| loops.again(number));
+        let head = draft.run.map(|number| loops.all[number].carry);
+        let made = Maker::new(g, (&buffers, &triangles), (draft, head), winograd).kernel();
+        let mut kernel = Kernel { steps, again, ..made };
         if kernel.scattered_product().is_some() {
             kernel.writes[0].copied = false;
         }
@@ -70,11 +73,7 @@ pub(super) fn finish(
         names: Names::new(g),
         buffers: buffers.all,
     };
-    for (number, kernels) in loops.placed.clone() {
-        let ir::Loop { steps, reverse, .. } = loops.all[number];
-        let (rows, idle) = (fused.rows_of_samples(kernels.clone()), fused.idle_at_the_end(kernels.clone()));
-        fused.loops.push(kernel::Loop { kernels, steps, reverse, rows, idle });
-    }
+    loops.close(&mut fused);
     end_alone(&mut fused);
     Ok(fused)
 }
@@ -86,6 +85,8 @@ struct Maker<'a> {
     /// Which parts of products are left out.
     triangles: &'a Triangles,
     draft: Draft,
+    /// The head of the innermost loop that it is in.
+    head: Option<NodeId>,
     /// The extents, split wherever any value of the kernel needs it.
     axes: Vec<Dim>,
     /// How many of them are rows.
@@ -104,7 +105,7 @@ impl<'a> Maker<'a> {
     fn new(
         g: &'a Graph,
         (buffers, triangles): (&'a Buffers, &'a Triangles),
-        mut draft: Draft,
+        (mut draft, head): (Draft, Option<NodeId>),
         winograd: WinogradUse,
     ) -> Maker<'a> {
         draft.nodes.sort();
@@ -115,6 +116,7 @@ impl<'a> Maker<'a> {
             buffers,
             triangles,
             draft,
+            head,
             axes,
             rows,
             known: HashMap::new(),
@@ -152,6 +154,7 @@ impl<'a> Maker<'a> {
             indices,
             writes,
             steps: 1,
+            again: 1,
             split: draft.split,
         };
         // A reduction within rows leaves the rows ahead of the first of its axes.
@@ -294,7 +297,7 @@ impl<'a> Maker<'a> {
             terms.for_each(|(at, &axis)| coordinates[axis] = Affine::axis(own.len() + at, all.len()));
             let base = base(self.g, product, number);
             let source = follow(self.g, operand, coordinates, &all, Some(base)).expect("it has been followed before");
-            let (buffer, at, position, _) = self.buffers.place(self.g, &source, all.len());
+            let (buffer, at, position, _) = self.buffers.place(self.g, &source, (all.len(), self.head));
             let coordinates = printed(&source);
             (buffer, at, position, source.bounds, coordinates)
         };
@@ -439,7 +442,7 @@ impl<'a> Maker<'a> {
         }
         let source = source.expect("what cannot be read where it lies has been copied");
         debug_assert_eq!(source.base, base, "what is read is what was found to be in memory");
-        let (buffer, at, position, first) = self.buffers.place(self.g, &source, self.axes.len());
+        let (buffer, at, position, first) = self.buffers.place(self.g, &source, (self.axes.len(), self.head));
         let gather = source.index.clone().map(|(index, coordinates)| {
             let (memory, _) = elsewhere(self.g, index);
             let index = self.read_at(index, coordinates, memory);

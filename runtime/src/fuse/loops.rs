@@ -1,7 +1,9 @@
 //! The kernels of a loop: they follow one another, and hold the nodes of its body and nothing else.
 //!
 //! What the body reads from outside is in memory before the loop begins, or computed again in it where that is a number made of
-//! nothing, a truth value or a position. When the body is placed, its states and what is collected are written row by row.
+//! nothing, a truth value or a position. When the body is placed, its states and what is collected are written row by row. A loop in
+//! the body is a part of it: its kernels stand among those of the loop around, and so does what it leaves, which has the memory of one
+//! step of that.
 
 use std::collections::HashSet;
 
@@ -12,7 +14,7 @@ use super::view::indices;
 use super::{Ctx, Inside, Nodes, Store};
 use crate::ir::ops::Body;
 use crate::ir::{Graph, Loop, NodeId, Op};
-use crate::kernel::{Fused, WinogradUse};
+use crate::kernel::{self, Fused, WinogradUse};
 use crate::reason::{MaterializeReason, SplitReason};
 use crate::types::DType;
 
@@ -22,7 +24,7 @@ pub(super) fn in_attempts(graph: &Graph, winograd: WinogradUse) -> Fused {
     loop {
         match Ctx::new(graph, loops).run(winograd) {
             Ok(fused) => return fused,
-            Err(found) => loops = found.again(),
+            Err(found) => loops = found.once_more(),
         }
     }
 }
@@ -40,14 +42,16 @@ pub(super) struct Row {
 
 /// The loops of a graph while it is cut into kernels.
 pub(super) struct Loops {
-    /// In the order of their histories.
+    /// In the order of their histories: one inside of another comes before that.
     pub(super) all: Vec<Loop>,
+    /// For every loop the one around it.
+    pub(super) around: Vec<Option<usize>>,
     /// For every node the loop that it is part of.
     of: Vec<Option<usize>>,
-    /// The loop whose body is being placed.
+    /// The loop whose body is being placed, the innermost.
     pub(super) open: Option<usize>,
-    /// Where its kernels begin.
-    start: usize,
+    /// Where its kernels begin, and those of the loops around it.
+    starts: Vec<usize>,
     /// For every loop, what else has to be in memory before it begins, as another attempt has found.
     ahead: Vec<Vec<NodeId>>,
     /// What this attempt has found.
@@ -65,16 +69,19 @@ impl Loops {
         for (number, run) in all.iter().enumerate() {
             run.body.iter().chain([&run.carry]).for_each(|id| of[id.index()] = Some(number));
         }
+        let number = |head: NodeId| all.iter().position(|run| run.carry == head);
+        let around = all.iter().map(|run| g.around(run.carry).and_then(number)).collect();
         let ahead = vec![Vec::new(); all.len()];
-        Loops { all, of, open: None, start: 0, ahead, missing: Vec::new(), own: HashSet::new(), placed: Vec::new() }
+        let (open, starts, missing, own, placed) = Default::default();
+        Loops { all, around, of, open, starts, ahead, missing, own, placed }
     }
 
     /// The same for another attempt, which knows more.
-    pub(super) fn again(mut self) -> Loops {
+    pub(super) fn once_more(mut self) -> Loops {
         for (number, id) in self.missing.drain(..) {
             self.ahead[number].push(id);
         }
-        Loops { open: None, start: 0, placed: Vec::new(), ..self }
+        Loops { open: None, starts: Vec::new(), placed: Vec::new(), ..self }
     }
 
     /// The loop that a node is part of.
@@ -85,6 +92,47 @@ impl Loops {
     /// Whether a loop is being placed that a node is not part of.
     pub(super) fn is_outside(&self, id: NodeId) -> bool {
         self.open.is_some() && self.of(id) != self.open
+    }
+
+    /// A loop and those around it, the innermost first.
+    pub(super) fn outward(&self, number: Option<usize>) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(number, |&number| self.around[number])
+    }
+
+    /// Whether a node is part of a loop, or of one inside of it.
+    fn is_within(&self, id: NodeId, number: usize) -> bool {
+        self.outward(self.of(id)).any(|other| other == number)
+    }
+
+    /// Has a node be in memory before the outermost loop begins that is being placed and that it is not part of.
+    pub(super) fn miss(&mut self, id: NodeId) {
+        let outermost = self.outward(self.open).take_while(|&number| !self.is_within(id, number)).last();
+        self.missing.extend(outermost.map(|number| (number, id)));
+    }
+
+    /// Notes in kernels that are done which of them are loops.
+    pub(super) fn close(&self, fused: &mut Fused) {
+        for (number, kernels) in self.placed.clone() {
+            let Loop { steps, reverse, .. } = self.all[number];
+            fused.loops.push(kernel::Loop { kernels, steps, reverse, rows: None, idle: Vec::new() });
+        }
+        for number in (0..fused.loops.len()).rev() {
+            // Where a loop is cut by samples, so is what is inside of it.
+            let kernels = fused.loops[number].kernels.clone();
+            fused.loops[number].rows = match fused.loop_around(number).map(|around| &fused.loops[around]) {
+                Some(around) => {
+                    let start = around.kernels.start;
+                    around.rows.as_ref().map(|rows| rows[kernels.start - start..kernels.end - start].to_vec())
+                }
+                None => fused.rows_of_samples(kernels),
+            };
+            fused.loops[number].idle = fused.idle_at_the_end(number);
+        }
+    }
+
+    /// How often a loop runs: once for each step of those around it.
+    pub(super) fn again(&self, number: usize) -> usize {
+        self.outward(Some(number)).skip(1).map(|number| self.all[number].steps).fold(1, usize::saturating_mul)
     }
 }
 
@@ -107,7 +155,7 @@ impl Ctx<'_> {
             self.store_row(kernel, initial, Row { of: run.history, first, moves: false });
         }
         self.loops.open = Some(number);
-        self.loops.start = self.drafts.len();
+        self.loops.starts.push(self.drafts.len());
         self.stored[run.history.index()] = true;
     }
 
@@ -128,10 +176,11 @@ impl Ctx<'_> {
             self.stored[row.of.index()] = true;
             self.home[row.of.index()] = end.checked_sub(1);
         }
-        if end > self.loops.start {
-            self.loops.placed.push((number, self.loops.start..end));
+        let start = self.loops.starts.pop().expect("a loop is closed that was opened");
+        if end > start {
+            self.loops.placed.push((number, start..end));
         }
-        self.loops.open = None;
+        self.loops.open = self.loops.around[number];
     }
 
     /// Writes a value at each step: where it is computed if its elements are there as they are, else by a kernel of its own.
@@ -165,19 +214,31 @@ impl Ctx<'_> {
         self.store(kernel, Store { row: Some(row), materialized, ..Store::of(node) });
     }
 
-    /// What the body of a loop reads and does not compute.
+    /// What the body of a loop reads and does not compute, with those of the loops inside of it.
     fn read_from_outside(&self, number: usize, run: &Loop) -> Vec<NodeId> {
-        let exits = run.collects.iter().chain([&run.history]);
+        let inner = (0..self.loops.all.len()).filter(|&inner| {
+            inner != number && self.loops.outward(Some(inner)).any(|around| around == number)
+        });
+        let inner = inner.map(|inner| &self.loops.all[inner]);
+        let bodies = || inner.clone().chain([run]);
         let mut open: Vec<NodeId> = Vec::new();
-        for &id in run.body.iter().chain(exits) {
-            let operands = &self.g[id].operands;
-            let first = usize::from(matches!(self.g[id].op, Op::Element | Op::History { .. } | Op::Collect { .. }));
-            let outside = operands[first..].iter().filter(|operand| self.loops.of(**operand) != Some(number));
-            open.extend(outside);
+        for run in bodies() {
+            let exits = run.collects.iter().chain([&run.history, &run.carry]);
+            for &id in run.body.iter().chain(exits) {
+                let operands = &self.g[id].operands;
+                let operands = match self.g[id].op {
+                    Op::Element | Op::History { .. } | Op::Collect { .. } => &operands[1..],
+                    // What the loop itself begins with is placed ahead of it.
+                    Op::Carry { .. } if self.loops.of(id) == Some(number) => &[],
+                    Op::Carry { .. } => &operands[..1],
+                    _ => &operands[..],
+                };
+                open.extend(operands.iter().filter(|operand| !self.loops.is_within(**operand, number)));
+            }
         }
         let (mut found, mut seen) = (Vec::new(), Nodes::default());
         open.reverse();
-        let sequences = run.body.iter().filter(|id| self.g[**id].op == Op::Element);
+        let sequences = bodies().flat_map(|run| &run.body).filter(|id| self.g[**id].op == Op::Element);
         let sequences: Vec<NodeId> = sequences.map(|&id| self.g[id].operands[1]).collect();
         while let Some(id) = open.pop() {
             if !seen.insert(id) || self.is_made_of_nothing(id) && !sequences.contains(&id) {
@@ -186,7 +247,9 @@ impl Ctx<'_> {
             let base = elsewhere(self.g, id).0;
             open.extend(indices(self.g, id, base));
             let node = &self.g[base];
-            match node.op.is_map() && node.ty.dtype != DType::F32 {
+            // Positions that are copied are those of a step around.
+            let copied = node.op == Op::ToIndex && self.loops.of(base).is_some();
+            match node.op.is_map() && node.ty.dtype != DType::F32 && !copied {
                 true => open.extend(&node.operands),
                 false if node.op.is_leaf() => {}
                 false => found.push(base),

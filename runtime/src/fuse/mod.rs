@@ -246,7 +246,7 @@ impl<'a> Ctx<'a> {
             None => {
                 // It would be computed at every step.
                 if self.loops.is_outside(id) {
-                    self.loops.missing.extend(self.loops.open.map(|number| (number, id)));
+                    self.loops.miss(id);
                 }
                 if let Some(kernel) = self.place_turned(id, why) {
                     self.home[id.index()] = Some(kernel);

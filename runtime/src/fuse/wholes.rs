@@ -49,12 +49,14 @@ pub(super) struct Layout {
     pub(super) steps: Vec<i64>,
     /// From position to position of the loop.
     pub(super) position: i64,
+    /// What has a row for each of these positions, if it moves.
+    pub(super) rows: Option<NodeId>,
 }
 
 /// Where the elements of a node lie, if they are evenly apart along each of its axes.
 pub(super) fn layout(g: &Graph, inside: &HashMap<NodeId, Inside>, node: NodeId) -> Option<Layout> {
     match inside.get(&node) {
-        None => Some(Layout { of: node, start: 0, steps: strides(&g[node].ty.shape), position: 0 }),
+        None => Some(Layout { of: node, start: 0, steps: strides(&g[node].ty.shape), position: 0, rows: None }),
         Some(Inside::Whole(part)) => {
             let mut whole = layout(g, inside, part.of)?;
             whole.start += part.start as i64 * whole.steps[part.axis];
@@ -65,7 +67,9 @@ pub(super) fn layout(g: &Graph, inside: &HashMap<NodeId, Inside>, node: NodeId) 
             let mut whole = layout(g, inside, row.of)?;
             let step = whole.steps.remove(0);
             whole.start += row.first as i64 * step;
-            whole.position += if row.moves { step } else { 0 };
+            if row.moves {
+                (whole.position, whole.rows) = (whole.position + step, Some(row.of));
+            }
             Some(whole)
         }
     }

@@ -298,6 +298,13 @@ impl Builder {
         self.apply(Op::Carry { number, steps, reverse }, &[initial])
     }
 
+    /// The same of a loop that is inside of another, whose head is given if there is one.
+    pub fn carry_inside(&mut self, around: Option<NodeId>, initial: NodeId, steps: usize, reverse: bool) -> NodeId {
+        let carry = self.carry(initial, steps, reverse);
+        self.graph.nodes[carry.index()].operands.extend(around);
+        carry
+    }
+
     /// The element of a sequence for the step of a loop.
     pub fn element(&mut self, carry: NodeId, sequence: NodeId) -> NodeId {
         self.apply(Op::Element, &[carry, sequence])

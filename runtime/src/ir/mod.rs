@@ -21,11 +21,11 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 pub use build::Builder;
-pub use loops::Loop;
+pub use loops::{Loop, nest};
 pub use ops::{DotAxes, Window};
 pub use origin::{Origin, Pass, SourcePlace};
 pub use rewrite::{NodeMap, Rule, rewrite};
-pub use unroll::{flatten, unroll};
+pub use unroll::unroll;
 pub use verify::verify;
 
 /// The index of a node in its graph.
@@ -198,7 +198,7 @@ pub enum Op {
     Dot(DotAxes),
     /// The same with the last of the batch axes behind all others: each column of the result has columns of its own in both operands.
     DotByColumn(DotAxes),
-    /// The head of a [`Loop`]: the state before a step.
+    /// The head of a [`Loop`]: the state before a step. A second operand is the head of the loop around, if it is inside of one.
     Carry {
         /// Another one for each loop of a graph, so that loops which begin alike stay two.
         number: u32,

@@ -1,56 +1,9 @@
 //! A graph with its loops written out, one copy of the body for every step: what a loop means, and what a search for the origin of a
-//! number walks through. A loop inside of another is written out as soon as the network is lowered, and no later stage meets any.
+//! number walks through.
 
 use std::rc::Rc;
 
 use super::{Builder, Graph, Loop, NodeId, Op, Output};
-
-/// The same results without loops inside of loops: those are written out in the body of the one around them.
-pub fn flatten(mut graph: Graph) -> Graph {
-    loop {
-        let inner = innermost(&graph);
-        if inner.is_empty() {
-            return graph;
-        }
-        let mut apart = vec![false; graph.nodes.len()];
-        inner.iter().flat_map(|run| run.body.iter().chain(&run.collects)).for_each(|id| apart[id.index()] = true);
-        inner.iter().for_each(|run| apart[run.carry.index()] = true);
-        graph = without(&graph, &inner, |id| apart[id.index()]);
-    }
-}
-
-/// The loops that are inside of others, and have none inside of themselves.
-fn innermost(graph: &Graph) -> Vec<Loop> {
-    let mut loops = graph.loops();
-    if loops.len() < 2 {
-        return Vec::new();
-    }
-    let bodies: Vec<Vec<bool>> = loops.iter().map(|run| depending(graph, run)).collect();
-    for (run, body) in loops.iter_mut().zip(&bodies) {
-        run.body = graph.ids().filter(|id| body[id.index()] && *id != run.carry).collect();
-    }
-    // What is inside ends first, and something of it depends on the head of the one around it.
-    let is_inside = |inner: usize, outer: usize| {
-        let run: &Loop = &loops[inner];
-        let mut own = run.body.iter().chain(&run.collects).chain([&run.carry, &run.history]);
-        run.history < loops[outer].history && own.any(|id| bodies[outer][id.index()])
-    };
-    let any = |is: &dyn Fn(usize) -> bool| (0..loops.len()).any(is);
-    let all = 0..loops.len();
-    let chosen = all.filter(|&own| any(&|outer| is_inside(own, outer)) && !any(&|inner| is_inside(inner, own)));
-    chosen.map(|own| loops[own].clone()).collect()
-}
-
-/// For every node, whether it has another value at each step of a loop: the head, and what depends on it.
-fn depending(graph: &Graph, run: &Loop) -> Vec<bool> {
-    let mut depends = vec![false; graph.nodes.len()];
-    for id in graph.ids().skip(run.carry.index()) {
-        let is_exit = id == run.history || run.collects.contains(&id);
-        let through = || graph[id].operands.iter().any(|operand| depends[operand.index()]);
-        depends[id.index()] = id == run.carry || !is_exit && through();
-    }
-    depends
-}
 
 /// The same results without loops.
 pub fn unroll(graph: &Graph) -> Graph {
@@ -59,71 +12,86 @@ pub fn unroll(graph: &Graph) -> Graph {
         return graph.clone();
     }
     let heads = graph.heads();
-    without(graph, &loops, |id| heads[id.index()].is_some() || matches!(graph[id].op, Op::Collect { .. }))
-}
-
-/// The same results without these loops, of which these nodes are parts.
-fn without(graph: &Graph, loops: &[Loop], is_part: impl Fn(NodeId) -> bool) -> Graph {
-    let mut b = Builder::new(Graph { nodes: Vec::new(), outputs: Vec::new(), slots: graph.slots.clone() });
-    let mut to = vec![NodeId(u32::MAX); graph.nodes.len()];
+    let b = Builder::new(Graph { nodes: Vec::new(), outputs: Vec::new(), slots: graph.slots.clone() });
+    let to = vec![NodeId(u32::MAX); graph.nodes.len()];
+    let mut out = WrittenOut { b, graph, loops: &loops, to, at: Vec::new() };
     for id in graph.ids() {
-        if is_part(id) {
-            continue;
-        }
-        match loops.iter().find(|known| known.history == id) {
-            Some(known) => written_out(&mut b, graph, known, &mut to),
-            None => to[id.index()] = copied(&mut b, graph, id, &to, None),
+        if heads[id.index()].is_none() {
+            out.node(id);
         }
     }
+    let WrittenOut { mut b, to, .. } = out;
     let outputs = graph.outputs.iter();
     b.graph_mut().outputs =
         outputs.map(|Output { role, node }| Output { role: role.clone(), node: to[node.index()] }).collect();
     b.finish()
 }
 
-/// A node with its operands where they are now, as part of a step.
-fn copied(b: &mut Builder, graph: &Graph, id: NodeId, to: &[NodeId], step: Option<usize>) -> NodeId {
-    let mut node = graph[id].clone();
-    node.operands.iter_mut().for_each(|operand| *operand = to[operand.index()]);
-    if let Some(position) = step {
-        node.origin = node.origin.at_step(position);
-    }
-    b.add_node(node)
+struct WrittenOut<'a> {
+    b: Builder,
+    graph: &'a Graph,
+    loops: &'a [Loop],
+    /// Where nodes are now; of a body, those of the step that is written out.
+    to: Vec<NodeId>,
+    /// The positions of the steps that are written out, the outermost first.
+    at: Vec<usize>,
 }
 
-/// All steps of a loop, and what leads out of it.
-fn written_out(b: &mut Builder, graph: &Graph, run: &Loop, to: &mut [NodeId]) {
-    let exits: Vec<NodeId> = [run.history].into_iter().chain(run.collects.iter().copied()).collect();
-    let mut rows: Vec<Vec<Option<NodeId>>> = exits.iter().map(|_| vec![None; run.steps + 1]).collect();
-    let mut state = to[graph[run.carry].operands[0].index()];
-    rows[0][if run.reverse { run.steps } else { 0 }] = Some(state);
-    for position in run.positions() {
-        to[run.carry.index()] = state;
-        for &id in &run.body {
-            let node = &graph[id];
-            to[id.index()] = match node.op {
-                Op::Element => {
-                    b.enter(Rc::clone(&node.origin));
-                    let row = b.slice(to[node.operands[1].index()], 0, position, 1, 1);
-                    b.reshape(row, node.ty.shape.clone())
+impl WrittenOut<'_> {
+    /// A node with its operands where they are now, or all steps of a loop.
+    fn node(&mut self, id: NodeId) {
+        match self.graph[id].op {
+            // What a loop collects is there as soon as it is written out.
+            Op::Collect { .. } => {}
+            Op::History { .. } => {
+                let run = self.loops.iter().find(|run| run.history == id).expect("a history is that of a loop");
+                self.steps(run);
+            }
+            Op::Element => {
+                let Some(&position) = self.at.last() else { unreachable!("an element is part of a loop") };
+                let node = &self.graph[id];
+                self.b.enter(Rc::clone(&node.origin));
+                let row = self.b.slice(self.to[node.operands[1].index()], 0, position, 1, 1);
+                self.to[id.index()] = self.b.reshape(row, node.ty.shape.clone());
+            }
+            _ => {
+                let mut node = self.graph[id].clone();
+                node.operands.iter_mut().for_each(|operand| *operand = self.to[operand.index()]);
+                for &position in self.at.iter().rev() {
+                    node.origin = node.origin.at_step(position);
                 }
-                _ => copied(b, graph, id, to, Some(position)),
-            };
+                self.to[id.index()] = self.b.add_node(node);
+            }
         }
-        for (number, &exit) in exits.iter().enumerate() {
-            let at = if exit == run.history { run.rows(position)[1] } else { position };
-            rows[number][at] = Some(to[graph[exit].operands[1].index()]);
-        }
-        state = to[graph[run.history].operands[1].index()];
     }
-    for (&exit, rows) in exits.iter().zip(rows) {
-        b.enter(Rc::clone(&graph[exit].origin));
-        let mut parts = Vec::with_capacity(run.steps + 1);
-        for row in rows.into_iter().flatten() {
-            let shape = b.shape(row).stacked(1);
-            parts.push(b.reshape(row, shape));
+
+    /// All steps of a loop, and what leads out of it.
+    fn steps(&mut self, run: &Loop) {
+        let graph = self.graph;
+        let exits: Vec<NodeId> = [run.history].into_iter().chain(run.collects.iter().copied()).collect();
+        let mut rows: Vec<Vec<Option<NodeId>>> = exits.iter().map(|_| vec![None; run.steps + 1]).collect();
+        let mut state = self.to[graph[run.carry].operands[0].index()];
+        rows[0][if run.reverse { run.steps } else { 0 }] = Some(state);
+        for position in run.positions() {
+            self.to[run.carry.index()] = state;
+            self.at.push(position);
+            run.body.iter().for_each(|&id| self.node(id));
+            self.at.pop();
+            for (number, &exit) in exits.iter().enumerate() {
+                let at = if exit == run.history { run.rows(position)[1] } else { position };
+                rows[number][at] = Some(self.to[graph[exit].operands[1].index()]);
+            }
+            state = self.to[graph[run.history].operands[1].index()];
         }
-        to[exit.index()] = joined(b, parts);
+        for (&exit, rows) in exits.iter().zip(rows) {
+            self.b.enter(Rc::clone(&graph[exit].origin));
+            let mut parts = Vec::with_capacity(run.steps + 1);
+            for row in rows.into_iter().flatten() {
+                let shape = self.b.shape(row).stacked(1);
+                parts.push(self.b.reshape(row, shape));
+            }
+            self.to[exit.index()] = joined(&mut self.b, parts);
+        }
     }
 }
 

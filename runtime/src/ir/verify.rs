@@ -86,19 +86,34 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
     }
 }
 
-/// Says what is wrong with a loop, if anything; otherwise of every node which loop it is part of.
+/// Says what is wrong with a loop, if anything; otherwise of every node which loop it is part of, the innermost.
 fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
-    let heads = graph.heads();
-    let mut closed: HashMap<NodeId, NodeId> = HashMap::new();
     let mut numbers = HashSet::new();
     let fault = |id: NodeId, fault: String| Err(format!("%{} ({}): {fault}", id.0, graph[id].op.def().name));
     for id in graph.ids() {
+        let (node, is) = (&graph[id], |at: usize, op: fn(&Op) -> bool| op(&graph[graph[id].operands[at]].op));
+        let is_fit = match node.op {
+            Op::Carry { .. } => node.operands.len() < 3 && (node.operands.len() < 2 || is(1, is_carry)),
+            Op::History { .. } => is(0, is_carry),
+            Op::Collect { .. } => is(0, |op| matches!(op, Op::History { .. })),
+            _ => true,
+        };
+        if !is_fit {
+            return fault(id, "it is not part of a loop".into());
+        }
+    }
+    let heads = graph.heads();
+    let mut closed: HashMap<NodeId, NodeId> = HashMap::new();
+    for id in graph.ids() {
         let node = &graph[id];
         let head = |operand: usize| heads[node.operands[operand].index()];
+        let own = heads[id.index()];
         match node.op {
-            Op::Carry { .. } if head(0).is_some() => return fault(id, "a loop inside of a loop".into()),
             Op::Carry { number, .. } if !numbers.insert(number) => {
                 return fault(id, format!("there is another loop of number {number}"));
+            }
+            Op::Carry { .. } if !graph.is_within(graph.around(id), head(0)) => {
+                return fault(id, "it begins with a value of another loop".into());
             }
             Op::Carry { .. } => {}
             Op::Element => {
@@ -108,7 +123,7 @@ fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
                 if graph[node.operands[1]].ty.shape.0[0].factor() != steps {
                     return fault(id, format!("a loop of {steps} steps, over {}", graph[node.operands[1]].ty));
                 }
-                if head(1).is_some() {
+                if !graph.is_within(graph.around(node.operands[0]), head(1)) {
                     return fault(id, "the sequence has another value at each step".into());
                 }
             }
@@ -117,31 +132,43 @@ fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
                 if !matches!(graph[carry].op, Op::Carry { steps: own, .. } if own == steps) {
                     return fault(id, format!("no loop of {steps} steps"));
                 }
-                if head(1).is_some_and(|head| head != carry) || closed.insert(carry, id).is_some() {
+                if !graph.is_within(Some(carry), head(1)) || closed.insert(carry, id).is_some() {
                     return fault(id, "it does not end one loop".into());
                 }
+                if own.is_some_and(|head| closed.contains_key(&head)) {
+                    return fault(id, "the loop around it has ended".into());
+                }
             }
+            // It may follow the end of a loop around, as what a gradient asks of a body is known later.
             Op::Collect { steps } => {
                 let history = node.operands[0];
                 if graph[history].op != (Op::History { steps }) {
                     return fault(id, format!("no loop of {steps} steps"));
                 }
-                if head(1).is_some_and(|head| head != graph[history].operands[0]) {
+                if !graph.is_within(Some(graph[history].operands[0]), head(1)) {
                     return fault(id, "a value of another loop".into());
                 }
             }
             _ => {
-                let own = heads[id.index()];
-                if node.operands.iter().any(|operand| heads[operand.index()].is_some_and(|head| Some(head) != own)) {
+                if !node.operands.iter().all(|operand| graph.is_within(own, heads[operand.index()])) {
                     return fault(id, "a value of another loop".into());
                 }
-                if own.is_some_and(|head| closed.contains_key(&head)) {
+                // What is known when a loop ends may follow it, as what a rewrite makes of it does.
+                let late = |end: NodeId| {
+                    let outside = |operand: &NodeId| heads[operand.index()] != own && *operand > end;
+                    node.operands.iter().any(outside)
+                };
+                if own.and_then(|head| closed.get(&head)).is_some_and(|&end| late(end)) {
                     return fault(id, "its loop has ended".into());
                 }
             }
         }
     }
     Ok(heads)
+}
+
+fn is_carry(op: &Op) -> bool {
+    matches!(op, Op::Carry { .. })
 }
 
 /// How many elements there are along the axes before the batch; none if there is no batch.

@@ -124,10 +124,11 @@ impl Fused {
         self.group_of(kernel).and_then(Group::points_of_sum)
     }
 
-    /// The kernels of a kernel's group or loop, or that kernel.
+    /// The kernels of a kernel's group or outermost loop, or that kernel.
     pub fn run_of(&self, kernel: usize) -> Range<usize> {
         let together = self.group_of(kernel).map(|group| &group.kernels);
-        let together = together.or_else(|| self.loop_of(kernel).map(|run| &run.kernels));
+        let outermost = || self.loops_around(kernel).last();
+        let together = together.or_else(|| outermost().map(|number| &self.loops[number].kernels));
         together.cloned().unwrap_or(kernel..kernel + 1)
     }
 

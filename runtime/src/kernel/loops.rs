@@ -3,6 +3,9 @@
 //! At a step, an access of theirs moves on by so many elements for each position; the state before a step is read where the step before
 //! has written it. What only these kernels read has the memory of one step. Where no kernel has to do with two samples at once, a
 //! loop is cut by samples: some of them take all steps before others take the first.
+//!
+//! A loop inside of another has some of the kernels of that, and takes all its steps at each step of it. The position of an access is
+//! that of the innermost loop: what the loops have to do with one another has the memory of one step of the one around.
 
 use std::ops::Range;
 
@@ -38,15 +41,39 @@ impl Loop {
 }
 
 impl Fused {
-    /// The number of the loop that a kernel is in.
+    /// The number of the innermost loop that a kernel is in.
     pub fn loop_number(&self, kernel: usize) -> Option<usize> {
         let next = self.loops.partition_point(|run| run.kernels.end <= kernel);
-        self.loops.get(next).filter(|run| run.kernels.contains(&kernel)).map(|_| next)
+        (next..self.loops.len()).find(|&number| self.loops[number].kernels.contains(&kernel))
     }
 
-    /// The loop that a kernel is in.
+    /// The innermost loop that a kernel is in.
     pub fn loop_of(&self, kernel: usize) -> Option<&Loop> {
         self.loop_number(kernel).map(|number| &self.loops[number])
+    }
+
+    /// The loop around another one.
+    pub fn loop_around(&self, number: usize) -> Option<usize> {
+        let Range { start, end } = self.loops[number].kernels;
+        let mut around = number + 1..self.loops.len();
+        around.find(|&other| self.loops[other].kernels.start <= start && end <= self.loops[other].kernels.end)
+    }
+
+    /// The numbers of all loops that a kernel is in, the innermost first.
+    pub fn loops_around(&self, kernel: usize) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(self.loop_number(kernel), |&number| self.loop_around(number))
+    }
+
+    /// What a loop runs at a step, one after the other: kernels of its own, and loops inside of it by their numbers.
+    pub fn parts_of_loop(&self, number: usize) -> Vec<Result<usize, usize>> {
+        let Range { mut start, end } = self.loops[number].kernels;
+        let mut parts = Vec::new();
+        while start < end {
+            let inner = self.loops_around(start).take_while(|&other| other != number).last();
+            start = inner.map_or(start + 1, |inner| self.loops[inner].kernels.end);
+            parts.push(inner.map_or(Ok(start - 1), Err));
+        }
+        parts
     }
 
     /// For each kernel of a loop, how many of its rows belong to a sample, if each can be computed sample by sample.
@@ -58,8 +85,9 @@ impl Fused {
     }
 
     /// For each kernel of a loop, whether nobody reads what it makes at the last step. What a step leaves is read by later kernels
-    /// of the step, by kernels of the next step, or after the loop.
-    pub fn idle_at_the_end(&self, kernels: Range<usize>) -> Vec<bool> {
+    /// of the step, by kernels of the next step, or after the loop. A loop inside of it takes all its steps.
+    pub fn idle_at_the_end(&self, number: usize) -> Vec<bool> {
+        let kernels = self.loops[number].kernels.clone();
         let mut wanted = vec![false; self.buffers.len()];
         let outside = self.kernels.iter().enumerate().filter(|(index, _)| !kernels.contains(index));
         let read = outside.flat_map(|(_, kernel)| kernel.buffers_read()).chain(self.statistics.iter().copied());
@@ -69,7 +97,7 @@ impl Fused {
         for index in kernels.rev() {
             let kernel = &self.kernels[index];
             let is_wanted = |write: &Write| !self.is_computed(write.buffer) || wanted[write.buffer.index()];
-            let works = kernel.writes.iter().any(is_wanted);
+            let works = self.loop_number(index) != Some(number) || kernel.writes.iter().any(is_wanted);
             if works {
                 kernel.buffers_read().for_each(|buffer| wanted[buffer.index()] = true);
             }
@@ -122,27 +150,29 @@ fn is_of_sample(axes: &[Dim], at: &Affine, part: usize) -> bool {
 
 /// Says what is wrong with the loops, if anything.
 pub(super) fn verify_loops(fused: &Fused) -> Result<(), String> {
-    let mut first = 0;
+    let mut last = 0;
     for (number, run) in fused.loops.iter().enumerate() {
         let fault = |fault: &str| Err(format!("loop {number}: {fault}"));
         let Range { start, end } = run.kernels;
-        if start < first || end > fused.kernels.len() || start >= end || run.steps == 0 {
+        // One that ends later begins later, or is around.
+        let crossed = |other: &Loop| other.kernels.end > start && other.kernels.start < start;
+        if end < last || end > fused.kernels.len() || start >= end || run.steps == 0 {
             return fault("its kernels are no loop");
         }
-        first = end;
+        if fused.loops[..number].iter().any(crossed) {
+            return fault("some of its kernels are part of another loop that is not inside of it");
+        }
+        last = end;
         if fused.groups.iter().any(|group| group.kernels.start < end && start < group.kernels.end) {
             return fault("some of its kernels are a group");
         }
         if fused.check.is_some_and(|check| start < check && check < end) {
             return fault("the loss is checked in it");
         }
-        if run.kernels.clone().any(|index| fused.kernels[index].steps != run.steps) {
-            return fault("its kernels have other steps");
-        }
         if run.rows.is_some() && run.rows != fused.rows_of_samples(run.kernels.clone()) {
             return fault("its samples are no parts of its kernels");
         }
-        let may_be = fused.idle_at_the_end(run.kernels.clone());
+        let may_be = fused.idle_at_the_end(number);
         if run.idle.len() != may_be.len() || run.idle.iter().zip(may_be).any(|(&idle, may_be)| idle && !may_be) {
             return fault("a kernel rests at the last step whose results are read");
         }
@@ -151,6 +181,10 @@ pub(super) fn verify_loops(fused: &Fused) -> Result<(), String> {
         if kernel.steps != fused.loop_of(index).map_or(1, |run| run.steps) {
             return Err(format!("kernel {index} is in no loop of {} steps", kernel.steps));
         }
+        let around = fused.loops_around(index).skip(1).map(|number| fused.loops[number].steps);
+        if kernel.again != around.fold(1, usize::saturating_mul) {
+            return Err(format!("the loop of kernel {index} does not run {} times", kernel.again));
+        }
         if kernel.steps == 1 && fused.loop_of(index).is_none() && kernel.positions().any(|step| step != 0) {
             return Err(format!("kernel {index} has elements of a step, but no loop"));
         }
@@ -158,19 +192,20 @@ pub(super) fn verify_loops(fused: &Fused) -> Result<(), String> {
     passed_on(fused)
 }
 
-/// What is written at each step is read at the same step, or after the loop if each step has a place of its own.
+/// What is written at each step is read at the same step, or after the loop if each step has a place of its own. Outside of a loop
+/// around it has none.
 fn passed_on(fused: &Fused) -> Result<(), String> {
-    for run in &fused.loops {
-        for index in run.kernels.clone() {
-            for write in fused.kernels[index].writes.iter().filter(|write| write.access.position == 0) {
-                let reads = |other: &usize| fused.kernels[*other].buffers_read().any(|buffer| buffer == write.buffer);
-                let mut outside = (0..fused.kernels.len()).filter(|other| !run.kernels.contains(other));
-                let result = fused.results.iter().any(|&(_, buffer, _)| buffer == write.buffer);
-                let param = !fused.is_computed(write.buffer);
-                if param || result || outside.any(|other| reads(&other)) {
-                    let name = fused.buffer_name(write.buffer);
-                    return Err(format!("kernel {index} writes {name} at every step, of which one is left"));
-                }
+    for index in 0..fused.kernels.len() {
+        for write in &fused.kernels[index].writes {
+            let passed = fused.loops_around(index).nth(usize::from(write.access.position != 0));
+            let Some(run) = passed.map(|number| &fused.loops[number]) else { continue };
+            let reads = |other: &usize| fused.kernels[*other].buffers_read().any(|buffer| buffer == write.buffer);
+            let mut outside = (0..fused.kernels.len()).filter(|other| !run.kernels.contains(other));
+            let result = fused.results.iter().any(|&(_, buffer, _)| buffer == write.buffer);
+            let param = !fused.is_computed(write.buffer);
+            if param || result || outside.any(|other| reads(&other)) {
+                let name = fused.buffer_name(write.buffer);
+                return Err(format!("kernel {index} writes {name} at every step, of which one is left"));
             }
         }
     }

@@ -63,7 +63,7 @@ pub struct Fused {
     pub kernels: Vec<Kernel>,
     /// Which of them run tile by tile, in order.
     pub groups: Vec<Group>,
-    /// Which of them run once for each step, in order.
+    /// Which of them run once for each step, in order: a loop inside of another comes before that.
     pub loops: Vec<Loop>,
     /// Which of them are in no group with the one before, and why, where that is not plain.
     pub apart: Vec<(usize, ApartReason)>,
@@ -140,8 +140,10 @@ pub struct Kernel {
     pub indices: Vec<Affine>,
     /// What is written to memory for later kernels, or as a result.
     pub writes: Vec<Write>,
-    /// How often it runs: once for each step of its loop, if it is in one.
+    /// How often it runs for each time that its loop does, if it is in one: once for each step. The innermost of several counts.
     pub steps: usize,
+    /// How often that loop runs: once for each step of those around it.
+    pub again: usize,
     /// Why it is a kernel of its own.
     pub split: SplitReason,
 }
@@ -359,6 +361,11 @@ impl Kernel {
     pub fn winograd_windows(&self) -> Option<&Winograd> {
         let found = self.dot.as_ref().and_then(|dot| dot.winograd.as_ref());
         found.filter(|winograd| winograd.form == WinogradForm::Windows)
+    }
+
+    /// How often it runs.
+    pub fn times(&self) -> usize {
+        self.steps.saturating_mul(self.again)
     }
 
     /// How many rows there are.

@@ -4,12 +4,13 @@
 //! buffers are left out.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::{Affine, BufferId, Fused, Kernel};
 use crate::types::Dim;
 
-/// When something happens: in which run, at which step of a loop, in which kernel.
-type Time = (usize, usize, usize);
+/// When something happens: in which run, at which step of a loop, in which part of its body, and so on to the kernel.
+type Time = Rc<[usize]>;
 
 /// Most elements of a buffer that is looked at.
 const MOST: usize = 1 << 17;
@@ -36,9 +37,10 @@ pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
                 let Some(elements) = whole.get_mut(&write.buffer) else { continue };
                 let places = places(&kernel.axes, &write.access.at, batch);
                 for (step, moved) in steps(fused, index, kernel, write.access.position) {
+                    let now = time(fused, index, step);
                     for &place in &places {
                         let element = usize::try_from(place + moved).ok().and_then(|place| elements.get_mut(place));
-                        let written = element.map(|element| element.replace(time(fused, index, step)));
+                        let written = element.map(|element| element.replace(Rc::clone(&now)));
                         if written != Some(None) {
                             let name = fused.buffer_name(write.buffer);
                             return Err(format!("kernel {index} writes element {} of {name} once more", place + moved));
@@ -56,16 +58,15 @@ pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
             for (buffer, axes, at, position) in plain_reads(kernel) {
                 let Some(elements) = whole.get(&buffer) else { continue };
                 // What is left of each step is written anew at the next.
-                let fresh = |written: Time, now: Time| written.0 == now.0 && position == 0;
+                let fresh = |written: &Time, now: &Time| written[0] == now[0] && position == 0;
                 let places = places(&axes, at, batch);
                 for (step, moved) in steps(fused, index, kernel, position) {
                     let now = time(fused, index, step);
                     for &place in &places {
-                        let element =
-                            usize::try_from(place + moved).ok().and_then(|place| elements.get(place).copied());
-                        let ready = element.flatten().is_some_and(|written| match fresh(written, now) {
-                            true => written.2 < now.2,
-                            false => written < now,
+                        let element = usize::try_from(place + moved).ok().and_then(|place| elements.get(place));
+                        let ready = element.and_then(Option::as_ref).is_some_and(|written| match fresh(written, &now) {
+                            true => written.last() < now.last(),
+                            false => *written < now,
                         });
                         if !ready {
                             let name = fused.buffer_name(buffer);
@@ -91,8 +92,17 @@ fn plain_reads(kernel: &Kernel) -> Vec<(BufferId, Vec<Dim>, &Affine, i64)> {
     plain.chain(dot).collect()
 }
 
+/// In the first step of all loops around the innermost one: each of their steps goes like that.
 fn time(fused: &Fused, kernel: usize, step: usize) -> Time {
-    (fused.loop_of(kernel).map_or(kernel, |run| run.kernels.start), step, kernel)
+    let mut time = vec![kernel];
+    for (depth, number) in fused.loops_around(kernel).enumerate() {
+        time.extend([if depth == 0 { step } else { 0 }, fused.loops[number].kernels.start]);
+    }
+    time.reverse();
+    if time.len() == 1 {
+        time = vec![kernel, 0, kernel];
+    }
+    time.into()
 }
 
 /// The steps that a kernel takes, as far as an access moves on from one to the next: by their number, and how far it has moved.

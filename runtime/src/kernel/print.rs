@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::why::{Uses, group_text, loop_text, rematerialize_text};
 use super::{
-    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Loop, Mode, Origin, Read, WinogradForm, Write,
+    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Mode, Origin, Read, WinogradForm, Write,
     cost,
 };
 use crate::ir::NodeId;
@@ -30,8 +30,8 @@ impl fmt::Display for Fused {
             if let Some(group) = self.groups.iter().find(|group| group.kernels.start == index) {
                 line_with_layer(f, &self.group_name(group), &group_text(group.reason))?;
             }
-            if let Some(run) = self.loops.iter().find(|run| run.kernels.start == index) {
-                line_with_layer(f, &self.loop_name(run), &loop_text(run))?;
+            for number in self.loops_from(index) {
+                line_with_layer(f, &self.loop_name(number), &loop_text(&self.loops[number]))?;
             }
             Text { fused: self, kernel, uses: &uses }.write(f, index)?;
         }
@@ -59,11 +59,21 @@ impl Fused {
         format!("group by {}: {}", loops.join(", "), kernels_text(&group.kernels))
     }
 
-    /// `loop of 64 steps: kernels 2, 3`.
-    pub(crate) fn loop_name(&self, run: &Loop) -> String {
+    /// The loops that begin with a kernel, the outermost first.
+    pub(crate) fn loops_from(&self, kernel: usize) -> Vec<usize> {
+        let begins = |number: &usize| self.loops[*number].kernels.start == kernel;
+        let mut loops: Vec<usize> = self.loops_around(kernel).filter(begins).collect();
+        loops.reverse();
+        loops
+    }
+
+    /// `loop of 64 steps: kernels 2, 3`; one inside of another says so.
+    pub(crate) fn loop_name(&self, number: usize) -> String {
+        let run = &self.loops[number];
         let steps = if run.steps == 1 { "step" } else { "steps" };
         let last = if run.reverse { " from the last" } else { "" };
-        format!("loop of {} {steps}{last}: {}", run.steps, kernels_text(&run.kernels))
+        let inside = if self.loop_around(number).is_some() { " at each step" } else { "" };
+        format!("loop of {} {steps}{last}{inside}: {}", run.steps, kernels_text(&run.kernels))
     }
 
     /// The name of a value of the graph: its number.

@@ -214,11 +214,6 @@ impl LayerDef {
         path(args, position)
     }
 
-    /// Whether it takes one position after the other, and so many of each row.
-    pub fn is_loop(&self) -> bool {
-        self.args.iter().any(|arg| matches!(arg.kind, ArgKind::Value(Named::Lengths)))
-    }
-
     /// The values that arguments name: each with the name of its argument, what it has to be, and its own name.
     pub fn named(&self, args: &[Arg]) -> impl Iterator<Item = (&'static str, Named, &'static str)> {
         let named = self.args.iter().zip(args).filter_map(|(arg, value)| match (arg.kind, value) {

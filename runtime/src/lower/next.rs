@@ -8,7 +8,7 @@ use super::check::{check, placed};
 use super::{Lowering, prepared};
 use crate::elaborate::{Action, Elaborated, Mistake, Step, settled};
 use crate::error::BuildError;
-use crate::ir::{Graph, InputSlot, Output, Role, flatten};
+use crate::ir::{Graph, InputSlot, Output, Role, nest};
 use crate::layers::{Arg, Frozen, LayerDef, Mode, Next, Takes};
 use crate::network::{Act, At, Definition, Expr, Scan};
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -58,7 +58,7 @@ pub fn lower_next(definition: &'static Definition<'static>, asked: Asked) -> Res
         graph.slots.outputs.push("cache");
         graph.outputs.push(Output { role: Role::Output(definition.outputs.len() + index), node });
     }
-    Ok(flatten(lowering.b.finish()))
+    Ok(nest(lowering.b.finish()))
 }
 
 /// The length of the sequence, if nothing looks elsewhere but causal attention; else what does.

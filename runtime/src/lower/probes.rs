@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Lowering, lowered};
 use crate::elaborate::Step;
 use crate::error::BuildError;
-use crate::ir::{Graph, NodeId, Output, Role, flatten};
+use crate::ir::{Graph, NodeId, Output, Role, nest};
 use crate::layers::{Arg, Frozen, LayerDef, Mode};
 use crate::network::Definition;
 
@@ -21,7 +21,7 @@ pub fn lower_with_probes(
         let ends = ends.filter_map(|(end, node)| Some(Output { role: Role::Probe(3 * index + end), node: node? }));
         b.graph_mut().outputs.extend(ends);
     }
-    Ok((flatten(b.finish()), layers))
+    Ok((nest(b.finish()), layers))
 }
 
 /// A layer or function, with the nodes of its input and output.

@@ -86,7 +86,7 @@ pub(super) fn lay_out(fused: &Fused, tiling: &Tiling, places: &mut [Option<Locat
                 kept.read_from = kept.read_from.min(few / rows + 1);
                 // One call packs each panel once anyway, and nothing is written to memory for it; but a loop would at every step.
                 let once = if tiling.machine.cores > 1 { tiling.skinny_rows } else { tiling.m_tile };
-                let repaid = if kernel.steps > 1 { few } else { once };
+                let repaid = if kernel.times() > 1 { few } else { once };
                 kept.repaid_from = kept.repaid_from.min(repaid / rows + 1);
             }
         }

@@ -19,7 +19,7 @@ use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Form;
-use crate::kernel::{BufferId, Fused, Home, Kernel, LANES, Loop};
+use crate::kernel::{BufferId, Fused, Home, Kernel, LANES};
 use crate::microkernels::{gemm, runs, winograd};
 use crate::tiling::matmul::{Ahead, RunsLeft, RunsRight};
 use crate::tiling::{Matmul, Tiling};
@@ -228,8 +228,10 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
                     _ => return None,
                 };
                 // What comes from outside a loop is read at every step, unless each has its part.
-                let written = |run: &Loop| writers[id.index()].iter().all(|writer| run.kernels.contains(writer));
-                let dies = read == in_place::Read::OfStep || fused.loop_of(reader).is_none_or(written);
+                let written =
+                    |run: usize| writers[id.index()].iter().all(|writer| fused.loops[run].kernels.contains(writer));
+                let own = usize::from(read == in_place::Read::OfStep);
+                let dies = fused.loops_around(reader).skip(own).all(written);
                 Some(at).filter(|_| dies && !overwritten[id.index()] && len(id) == own_len)
             };
             let at = match in_place::replaced(fused, index, (write, &writers[write.buffer.index()]), &operands, dying) {

@@ -37,9 +37,11 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
             plan.tiling.group_lines(number).iter().try_for_each(|line| writeln!(text, "  {line}"))?;
         }
         let in_loop = fused.loop_number(index);
-        if let Some(number) = in_loop.filter(|&number| fused.loops[number].kernels.start == index) {
-            writeln!(text, "{}", fused.loop_name(&fused.loops[number]))?;
-            plan.tiling.loop_lines(number).iter().try_for_each(|line| writeln!(text, "  {line}"))?;
+        for number in fused.loops_from(index) {
+            writeln!(text, "{}", fused.loop_name(number))?;
+            if fused.loop_around(number).is_none() {
+                plan.tiling.loop_lines(number).iter().try_for_each(|line| writeln!(text, "  {line}"))?;
+            }
         }
         let cut = kernel.dot.as_ref().filter(|dot| dot.order.cuts(dot.inner()));
         let pieces = cut.map_or(String::new(), |dot| format!(", terms by {}", dot.order.piece));

@@ -29,19 +29,39 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         kernel.writes.iter().for_each(|write| first[write.buffer.index()] = index);
     }
     for run in fused.runs() {
-        let steps = fused.loop_of(run.start).map_or(1, |run| run.steps.min(2));
         let ahead = run.clone().filter(|&index| fused.loop_of(index).is_some());
         for (at, len, owner) in ahead.flat_map(|index| packed(plan, index)) {
             owners.fill(at, len, owner);
         }
-        // After two steps, each has come after each.
-        for step in 0..steps {
-            let mut known = HashSet::new();
-            run.clone().try_for_each(|index| play(plan, fused, (&mut owners, &mut known), (index, step, &first)))?;
+        let mut known = HashSet::new();
+        match fused.loops_around(run.start).last() {
+            Some(number) => steps(plan, fused, (&mut owners, &known), (number, &first))?,
+            None => run.into_iter().try_for_each(|index| {
+                play(plan, fused, (&mut owners, &mut known), (index, 0, &first))
+            })?,
         }
     }
     let kept: Vec<Part> = fused.results.iter().filter_map(|&(_, buffer, _)| allocation(plan, fused, buffer)).collect();
     holds(&owners, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
+}
+
+/// Takes steps of a loop: after two, each has come after each. `known` is what the step around has read.
+fn steps(
+    plan: &Plan,
+    fused: &Fused,
+    (owners, known): (&mut Owners, &HashSet<Owner>),
+    (number, first): (usize, &[usize]),
+) -> Result<(), String> {
+    for step in 0..fused.loops[number].steps.min(2) {
+        let mut known = known.clone();
+        for part in fused.parts_of_loop(number) {
+            match part {
+                Ok(index) => play(plan, fused, (owners, &mut known), (index, step, first))?,
+                Err(inner) => steps(plan, fused, (owners, &known), (inner, first))?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs a kernel, in a loop at this step. `known` is what earlier kernels of its run read, as far as none has replaced it: they read

@@ -24,9 +24,10 @@ pub(super) fn element_of_repeated(b: &mut Builder, node: &Node, _: &[bool]) -> O
 /// What a loop collects of its sequences and states is there already.
 pub(super) fn collect_of_known(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let (&Op::Collect { steps }, &[history, value]) = (&node.op, &node.operands[..]) else { return None };
+    let carry = b[history].operands[0];
     match b[value].op {
-        Op::Element => Some(b[value].operands[1]),
-        Op::Carry { reverse, .. } => Some(b.slice(history, 0, usize::from(reverse), steps, 1)),
+        Op::Element if b[value].operands[0] == carry => Some(b[value].operands[1]),
+        Op::Carry { reverse, .. } if value == carry => Some(b.slice(history, 0, usize::from(reverse), steps, 1)),
         _ => None,
     }
 }
@@ -35,10 +36,10 @@ pub(super) fn collect_of_known(b: &mut Builder, node: &Node, _: &[bool]) -> Opti
 pub(super) fn hoist_dot(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Dot(axes) = &node.op else { return None };
     let side = (0..2).find(|&side| b[node.operands[side]].op == Op::Element)?;
-    if !is_outside(b, node.operands[1 - side]) {
+    let (carry, sequence) = (b[node.operands[side]].operands[0], b[node.operands[side]].operands[1]);
+    if !is_outside(b, node.operands[1 - side], carry) {
         return None;
     }
-    let (carry, sequence) = (b[node.operands[side]].operands[0], b[node.operands[side]].operands[1]);
     let (lifted, at) = axes.lifted(side, b.ty(node.operands[0]).shape.rank());
     let mut operands = node.operands.clone();
     operands[side] = sequence;
@@ -63,7 +64,7 @@ pub(super) fn hoist_map(b: &mut Builder, node: &Node, single: &[bool]) -> Option
     let carry = b[*node.operands.iter().find(|&&x| is_element(x))?].operands[0];
     let is_lifted = |(&x, &single): (&NodeId, &bool)| match is_element(x) {
         true => single && b[x].operands[0] == carry && is_product(b[x].operands[1]),
-        false => is_outside(b, x),
+        false => is_outside(b, x, carry),
     };
     if !node.operands.iter().zip(single).all(is_lifted) {
         return None;
@@ -90,15 +91,25 @@ pub(super) fn hoist_map(b: &mut Builder, node: &Node, single: &[bool]) -> Option
     Some(b.element(carry, whole))
 }
 
-/// Whether a value is surely the same at every step.
-fn is_outside(b: &Builder, id: NodeId) -> bool {
+/// Whether a value is surely the same at every step of the loop with this head.
+fn is_outside(b: &Builder, id: NodeId, carry: NodeId) -> bool {
+    let around = |head: NodeId| b.graph().outward(head).skip(1);
     let mut open = vec![id];
     let mut seen = 0;
     while let Some(id) = open.pop() {
         seen += 1;
         match b[id].op {
+            // Those of a loop around are.
+            Op::Carry { .. } if around(carry).any(|head| head == id) => {}
+            Op::Element if around(carry).any(|head| head == b[id].operands[0]) => {}
             Op::Carry { .. } | Op::Element => return false,
-            Op::History { .. } | Op::Collect { .. } => {}
+            // What another loop leaves is not if that is part of the body.
+            Op::History { .. } => {
+                if around(b[id].operands[0]).any(|head| head == carry) {
+                    return false;
+                }
+            }
+            Op::Collect { .. } => open.push(b[id].operands[0]),
             _ if seen > NEAR => return false,
             _ => open.extend(&b[id].operands),
         }

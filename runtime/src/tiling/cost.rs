@@ -15,6 +15,6 @@ impl Tiling {
         let rate = if self.resident { machine.cache_bandwidth } else { machine.bandwidth };
         let product = (2.0 * inner * rows * cols / machine.peak).max(4.0 * inner * cols / rate);
         let steps = kernel.body.len() + kernel.writes.len();
-        (product + rows * cols * steps as f64 / machine.elements) * kernel.steps as f64
+        (product + rows * cols * steps as f64 / machine.elements) * kernel.times() as f64
     }
 }

@@ -102,7 +102,7 @@ fn kept_right(machine: &Machine, kernel: &Kernel, dot: &Dot) -> Option<KeptRight
     let [_, steps] = kernel.dot_steps();
     let least = few_in_place(machine, [kernel.cols(), inner], steps[1] as usize) + 1;
     let rows = kernel.row_count().at(1).max(least);
-    let computed = 2.0 * rows as f64 * (inner * kernel.cols()) as f64 / machine.peak * kernel.steps as f64;
+    let computed = 2.0 * rows as f64 * (inner * kernel.cols()) as f64 / machine.peak * kernel.times() as f64;
     let read = bytes as f64 / machine.bandwidth;
     let made = 2.0 * read;
     let percent = (100.0 * made / (made + computed.max(read))) as usize;

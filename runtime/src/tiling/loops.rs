@@ -1,6 +1,6 @@
 //! How many samples of a loop take all steps before others take the first.
 
-use crate::kernel::{BufferId, Fused, Loop};
+use crate::kernel::{BufferId, Fused};
 
 use super::{Alone, Tiling, UnitRows, Units};
 
@@ -15,8 +15,10 @@ pub struct LoopTiling {
     pub units: Units,
 }
 
-/// How a loop runs.
-pub(super) fn decide(fused: &Fused, tiling: &Tiling, run: &Loop) -> LoopTiling {
+/// How a loop runs; one inside of another as that does.
+pub(super) fn decide(fused: &Fused, tiling: &Tiling, number: usize) -> LoopTiling {
+    let outermost = std::iter::successors(Some(number), |&number| fused.loop_around(number)).last();
+    let run = &fused.loops[outermost.unwrap_or(number)];
     let kernels = run.kernels.clone();
     let rows = run.rows.as_deref().unwrap_or(&[1]);
     let most = rows.iter().copied().max().unwrap_or(1).max(1);

@@ -97,7 +97,7 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
         tiling.kernels[index].fetch = fetch::decide(fused, &tiling, index);
     }
     tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();
-    tiling.loops = fused.loops.iter().map(|run| loops::decide(fused, &tiling, run)).collect();
+    tiling.loops = (0..fused.loops.len()).map(|number| loops::decide(fused, &tiling, number)).collect();
     tiling
 }
 
@@ -106,13 +106,14 @@ fn right(fused: &Fused, index: usize) -> RightOperand {
     if fused.is_shared(index) {
         return RightOperand::Tile;
     }
-    let Some((run, dot)) = fused.loop_of(index).zip(fused.kernels[index].dot.as_ref()) else {
+    let kernel = &fused.kernels[index];
+    let Some(dot) = kernel.dot.as_ref().filter(|_| fused.loop_of(index).is_some()) else {
         return RightOperand::Once;
     };
     let written = |other: usize| fused.kernels[other].writes.iter().any(|write| write.buffer == dot.b);
-    match dot.positions[1] != 0 || run.kernels.clone().any(written) {
+    match dot.positions[1] != 0 || fused.run_of(index).any(written) {
         true => RightOperand::OfStep,
-        false => RightOperand::Steps(run.steps),
+        false => RightOperand::Steps(kernel.times()),
     }
 }
 

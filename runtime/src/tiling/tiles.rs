@@ -170,7 +170,7 @@ fn next_row(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
     }
     let reads = kernel.reads.iter().filter(|read| kernel.comes_in_rows(fused, read.buffer, &read.access));
     let writes = kernel.writes.iter().filter(|write| kernel.comes_in_rows(fused, write.buffer, &write.access));
-    let floats = rows.saturating_mul(kernel.cols()).saturating_mul(kernel.steps);
+    let floats = rows.saturating_mul(kernel.cols()).saturating_mul(kernel.times());
     match floats.saturating_mul(reads.count() + writes.count()).saturating_mul(4) {
         0 => Prefetch::Nothing,
         bytes if bytes >= tiling.machine.reread() => Prefetch::NextRow { bytes },

@@ -77,13 +77,25 @@ impl Buffers {
     }
 
     /// The buffer that a source lies in, its place there along so many axes, how far that moves from position to position, and the
-    /// step along its first axis.
-    pub(super) fn place(&self, g: &Graph, source: &Source, axes: usize) -> (BufferId, Affine, i64, i64) {
+    /// step along its first axis. The head is that of the innermost loop that it is read in: what lies in rows of another one is not
+    /// read there.
+    pub(super) fn place(
+        &self,
+        g: &Graph,
+        source: &Source,
+        (axes, head): (usize, Option<NodeId>),
+    ) -> (BufferId, Affine, i64, i64) {
         let (of, steps, start, position) = match self.inside.contains_key(&source.base) {
             false => (source.base, strides(&source.shape), 0, 0),
             true => {
                 let whole = layout(g, &self.inside, source.base).expect("it is known to have a place");
-                let Some(steps) = whole.steps_under(&g[source.base].ty.shape, &source.shape) else {
+                let loop_of = |rows: NodeId| match g[rows].op {
+                    Op::Collect { .. } => g[g[rows].operands[0]].operands[0],
+                    _ => g[rows].operands[0],
+                };
+                let here = whole.rows.is_none_or(|rows| Some(loop_of(rows)) == head);
+                let steps = whole.steps_under(&g[source.base].ty.shape, &source.shape).filter(|_| here);
+                let Some(steps) = steps else {
                     self.refused.borrow_mut().push(source.base);
                     return (BufferId(0), Affine::constant(0, axes), 0, 0);
                 };

@@ -2,9 +2,9 @@
 
 use super::movement::{as_dtype, as_numbers};
 use crate::fuse::domain::is_memory;
-use crate::fuse::view::bases;
-use crate::ir::rewrite::{NodeMap, reordered};
-use crate::ir::{Builder, Graph, Node, NodeId, Op};
+use crate::fuse::view::{bases, is_view};
+use crate::ir::rewrite::{NodeMap, reordered, rewrite};
+use crate::ir::{Builder, Graph, Loop, Node, NodeId, Op};
 use crate::types::{DType, Dim, TensorType};
 
 /// Truth values are never in memory: those of each step are kept as numbers.
@@ -92,6 +92,77 @@ fn filled(b: &mut Builder, x: NodeId, axis: usize, len: usize, value: f64) -> No
     b.constant(value, &shape)
 }
 
+/// What a loop inside of another reads of a step around it is in memory that no position moves in: elements and the state of the step
+/// are copied there. So an access depends on the position of one loop, the innermost. Adding -0 changes no number.
+pub(super) fn copied_for_inner_loops(graph: Graph) -> (Graph, NodeMap) {
+    let loops = graph.loops();
+    if loops.iter().all(|run| graph.around(run.carry).is_none()) {
+        let nodes = graph.nodes.len();
+        return (graph, NodeMap::identity(nodes));
+    }
+    let heads = graph.heads();
+    let mut read = vec![false; graph.nodes.len()];
+    for run in loops.iter().filter(|run| graph.around(run.carry).is_some()) {
+        let exits = run.collects.iter().chain([&run.history]).map(|&exit| graph[exit].operands[1]);
+        let reads_of = |id: &NodeId| {
+            let first = usize::from(graph[*id].op == Op::Element);
+            graph[*id].operands[first..].iter().copied()
+        };
+        // What a loop in the body leaves is there; what that begins with is read in the body.
+        let is_exit = |id: &&NodeId| matches!(graph[**id].op, Op::History { .. } | Op::Collect { .. });
+        let inner = loops.iter().filter(|inner| graph.around(inner.carry) == Some(run.carry));
+        let exits = exits.chain(inner.map(|inner| graph[inner.carry].operands[0]));
+        let mut open: Vec<NodeId> = run.body.iter().filter(|id| !is_exit(id)).flat_map(reads_of).chain(exits).collect();
+        let mut seen = vec![false; graph.nodes.len()];
+        while let Some(id) = open.pop() {
+            let head = heads[id.index()];
+            if head.is_none() || head == Some(run.carry) || std::mem::replace(&mut seen[id.index()], true) {
+                continue;
+            }
+            match &graph[id].op {
+                Op::Carry { .. } | Op::Element => read[id.index()] = true,
+                // These are never in memory, and what they show is read.
+                op if is_view(&graph, id) || op.is_map() && graph[id].ty.dtype != DType::F32 => {
+                    open.extend(&graph[id].operands);
+                }
+                _ => {}
+            }
+        }
+    }
+    let heads: Vec<Option<(usize, NodeId)>> = graph.ids().map(|id| head_of(&graph, id)).collect();
+    let mut moved: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    rewrite(graph, |b, id, mut node| {
+        // Which loop something is part of is no reading of its state.
+        if let Some((at, head)) = heads[id.index()] {
+            node.operands[at] = moved[head.index()];
+        }
+        let own = b.add_node(node);
+        moved.push(own);
+        Some(if read[id.index()] { copied(b, own) } else { own })
+    })
+}
+
+/// The operand of a node that only says which loop it is part of, if that is the head of one.
+fn head_of(graph: &Graph, id: NodeId) -> Option<(usize, NodeId)> {
+    let at = match graph[id].op {
+        Op::Carry { .. } => 1,
+        Op::Element | Op::History { .. } => 0,
+        _ => return None,
+    };
+    Some((at, *graph[id].operands.get(at)?))
+}
+
+/// The same numbers, or positions, computed.
+fn copied(b: &mut Builder, x: NodeId) -> NodeId {
+    match b.ty(x).dtype {
+        DType::F32 => b.offset(x, -0.0),
+        _ => {
+            let (number, ty) = (b.to_float(x), b.ty(x).clone());
+            b.push(Op::ToIndex, &[number], ty)
+        }
+    }
+}
+
 /// The same graph with the body of each loop in one piece, right before its history.
 pub(super) fn in_one_piece(graph: Graph) -> (Graph, NodeMap) {
     let loops = graph.loops();
@@ -102,12 +173,25 @@ pub(super) fn in_one_piece(graph: Graph) -> (Graph, NodeMap) {
     let heads = graph.heads();
     let mut order = Vec::with_capacity(graph.nodes.len());
     for id in graph.ids().filter(|id| heads[id.index()].is_none()) {
-        if let Some(run) = loops.iter().find(|run| run.history == id) {
-            order.push(run.carry);
-            order.extend(&run.body);
-        }
-        order.push(id);
+        with_bodies(&graph, &loops, id, &mut order);
     }
     // A loop without a history computes nothing.
     reordered(graph, &order)
+}
+
+/// A node; ahead of a history, the body of its loop; what it collects right behind it, as another loop may read that at once.
+fn with_bodies(graph: &Graph, loops: &[Loop], id: NodeId, order: &mut Vec<NodeId>) {
+    let Some(run) = loops.iter().find(|run| run.history == id) else {
+        let is_inside = |history: NodeId| graph.around(graph[history].operands[0]).is_some();
+        if !matches!(graph[id].op, Op::Collect { .. }) || !is_inside(graph[id].operands[0]) {
+            order.push(id);
+        }
+        return;
+    };
+    order.push(run.carry);
+    run.body.iter().for_each(|&id| with_bodies(graph, loops, id, order));
+    order.push(id);
+    if graph.around(run.carry).is_some() {
+        order.extend(&run.collects);
+    }
 }

@@ -69,9 +69,10 @@ pub fn legalize(graph: &Graph) -> Graph {
 pub fn legalize_mapped(graph: &Graph) -> (Graph, NodeMap) {
     let (graph, map) = apply_in_turn(graph.clone(), RULES);
     let (graph, shared) = shared_views(copies(graph));
+    let (graph, copied) = loops::copied_for_inner_loops(graph);
     let (graph, moved) = loops::in_one_piece(graph);
     let (graph, again) = again::products_after_the_loss(graph);
-    (graph, map.then(&shared).then(&moved).then(&again))
+    (graph, map.then(&shared).then(&copied).then(&moved).then(&again))
 }
 
 /// Each product and each reduction has its own view of what it reads. Of equal views one is left for all of them, so that it is copied

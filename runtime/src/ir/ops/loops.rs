@@ -6,7 +6,8 @@ use super::{Body, OpDef};
 use crate::ir::Op;
 use crate::types::{DType, Dim, TensorType};
 
-/// The state before a step: the first time the operand, then what the step before has made of it. `f32[S..] -> f32[S..]`.
+/// The state before a step: the first time the operand, then what the step before has made of it. `f32[S..] -> f32[S..]`. A second
+/// operand is the head of the loop around.
 pub const CARRY: OpDef = OpDef {
     name: "carry",
     ty: |op, x| match (op, x[0].dtype) {
