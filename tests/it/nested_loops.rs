@@ -75,8 +75,8 @@ impl Draft {
                 self.fitted(all, size)
             }
             3 if size > 1 => {
-                let [first, rest] = [(0, size / 2), (size / 2, size - size / 2)]
-                    .map(|(start, len)| self.b.slice(x, 1, start, len, 1));
+                let [first, rest] =
+                    [(0, size / 2), (size / 2, size - size / 2)].map(|(start, len)| self.b.slice(x, 1, start, len, 1));
                 let first = self.b.tanh(first);
                 self.b.concat(&[first, rest], 1)
             }
@@ -325,7 +325,8 @@ fn loops_inside_of_loops_have_the_same_bits_on_any_threads_and_for_any_largest_b
     for seed in 0..cases(60) {
         let graph = compilable(10_000 + seed);
         let mut one = [Compiled::new(&graph, 65)];
-        let mut others = [(65, 2), (65, 3), (200, 1)].map(|(rows, threads)| Compiled::for_threads(&graph, rows, threads));
+        let mut others =
+            [(65, 2), (65, 3), (200, 1)].map(|(rows, threads)| Compiled::for_threads(&graph, rows, threads));
         for batch in [65, 7] {
             agrees(&format!("seed {seed}"), &graph, &mut one, batch, seed);
             let values = draw::singles(&draw::values(&graph, batch, seed));

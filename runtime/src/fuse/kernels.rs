@@ -20,8 +20,8 @@ use crate::flops;
 use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
-    Access, Affine, Arg, AxisSet, BufferId, Class, Dot, DotOrder, Fused, Gather, Instruction, Kernel, Number,
-    Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, WinogradUse, runs,
+    Access, Affine, Arg, AxisSet, BufferId, Class, Dot, DotOrder, Fused, Gather, Instruction, Kernel, Number, Operands,
+    Origin, Read, SumOrder, What, Winograd, WinogradForm, WinogradUse, runs,
 };
 use crate::reason::RematerializeReason;
 use crate::types::{Dim, Shape};

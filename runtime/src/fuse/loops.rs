@@ -216,9 +216,8 @@ impl Ctx<'_> {
 
     /// What the body of a loop reads and does not compute, with those of the loops inside of it.
     fn read_from_outside(&self, number: usize, run: &Loop) -> Vec<NodeId> {
-        let inner = (0..self.loops.all.len()).filter(|&inner| {
-            inner != number && self.loops.outward(Some(inner)).any(|around| around == number)
-        });
+        let inner = (0..self.loops.all.len())
+            .filter(|&inner| inner != number && self.loops.outward(Some(inner)).any(|around| around == number));
         let inner = inner.map(|inner| &self.loops.all[inner]);
         let bodies = || inner.clone().chain([run]);
         let mut open: Vec<NodeId> = Vec::new();

@@ -3,7 +3,7 @@
 //! In: functions. Out: one entry point, valid as long as the [`Code`] that owns it. All functions of a program are defined,
 //! then made executable at once; pages are never writable and executable at the same time.
 
-mod work_queue;
+mod emit;
 mod fork;
 mod functions;
 #[cfg(all(test, target_os = "linux"))]
@@ -18,20 +18,17 @@ mod text;
 mod ticks;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod wide;
+mod work_queue;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use cranelift_codegen::ir::{Function, Signature};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, ModuleError, default_libcall_names};
+use cranelift_module::{FuncId, Module, ModuleError, default_libcall_names};
 
-use crate::codegen::{
-    CodegenInput, Context, EntryFn, Import, Kernels, Numbers, Target, TaskFn, entry, entry_signature, kernel_signature,
-    kernels, prepare, tail, task, task_signature, wide_signature,
-};
+use crate::codegen::{CodegenInput, Context, EntryFn, Import, Target, TaskFn};
 use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::memory::{FEW_INPUTS, Input, Memory, Params};
@@ -40,6 +37,7 @@ use crate::plan::{self, ParallelRegion, Plan, Task, TilePart, Work};
 use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
+use emit::{Emitted, emit};
 use functions::{Isas, Queue, compile_while};
 use kept::KeptCode;
 use pages::Pages;
@@ -342,89 +340,12 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
     Ok(Code { _pages: pages, entry, table, needs, kept, shared })
 }
 
-/// What was emitted.
-struct Emitted {
-    kernels: Kernels,
-    /// Which functions were handed over to be compiled, in the order of their numbers there.
-    ids: Vec<FuncId>,
-    entry: FuncId,
-    prepare: Option<FuncId>,
-    /// Those of tasks and of the ends of regions.
-    shared: Vec<FuncId>,
-    /// Those with wide vectors, which are machine code as they are.
-    wide: Vec<FuncId>,
-}
-
-/// Declares and emits all functions of a program. Those that others may compile meanwhile are handed over at once.
-fn emit(
-    module: &mut JITModule,
-    program: CodegenInput<'_>,
-    target: Target,
-    regions: &[ParallelRegion],
-    queue: &mut Queue<'_, '_>,
-) -> Result<Emitted, BuildError> {
-    let early = queue.has_others();
-    let mut kernels = kernels(program, target, |number, function| {
-        if early {
-            queue.add(number, function.clone(), false);
-        }
-    });
-    let numbers = Numbers::of(program.fused).with_wide(kernels.wide.code.len());
-    let (ids, entry, wide) = declare(module, numbers, program.fused, (target, kernels.wide.code.len()))?;
-    let mut ids: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
-    let entry_function = self::entry(program, &kernels, target);
-    let (functions, shared) = shared_functions(module, (program, &kernels), target, regions, numbers)?;
-    let prepare_number = numbers.shared(functions.len());
-    let prepare_function = prepare(program, &kernels, target, prepare_number);
-    let prepare = match prepare_function {
-        None => None,
-        Some(_) => Some(declared(module, prepare_number, "prepare", Linkage::Local, &entry_signature(target))?),
-    };
-    let alike = std::mem::take(&mut kernels.functions);
-    if !early {
-        alike.into_iter().enumerate().for_each(|(number, function)| queue.add(number, function, false));
-    }
-    let once = [(entry_function, entry)].into_iter().chain(prepare_function.zip(prepare));
-    for (function, id) in once.chain(functions.into_iter().zip(shared.iter().copied())) {
-        let quickly = function.dfg.num_insts() >= LONG;
-        queue.add(ids.len(), function, quickly);
-        ids.push(id);
-    }
-    Ok(Emitted { kernels, ids, entry, prepare, shared, wide })
-}
-
 /// What the system refuses is told in its words; all else is the code generator's.
 fn failed(error: ModuleError) -> BuildError {
     match error {
         ModuleError::Allocation { err } => BuildError::CodeMemory(err.to_string()),
         other => BuildError::Machine(other.to_string()),
     }
-}
-
-/// Instructions from which on a function that only calls others gets its registers quickly. A network of twenty layers has
-/// six thousand, a quarter of all the time that compiling took, and runs them once a step.
-const LONG: usize = 300;
-
-/// Declares and emits the functions of all tasks, then those that end the regions.
-fn shared_functions(
-    module: &mut JITModule,
-    (program, kernels): (CodegenInput<'_>, &Kernels),
-    target: Target,
-    regions: &[ParallelRegion],
-    numbers: Numbers,
-) -> Result<(Vec<Function>, Vec<FuncId>), BuildError> {
-    let (mut functions, mut ids) = (Vec::new(), Vec::new());
-    for (index, &each) in regions.iter().flat_map(|region| &region.tasks).enumerate() {
-        let number = numbers.shared(functions.len());
-        ids.push(declared(module, number, &format!("task{index}"), Linkage::Local, &task_signature(target))?);
-        functions.push(task(program, kernels, target, number, each));
-    }
-    for (index, region) in regions.iter().enumerate() {
-        let number = numbers.shared(functions.len());
-        ids.push(declared(module, number, &format!("tail{index}"), Linkage::Local, &entry_signature(target))?);
-        functions.push(tail(program, kernels, target, number, region));
-    }
-    Ok((functions, ids))
 }
 
 /// The finished code of tasks and regions.
@@ -467,41 +388,4 @@ fn shared_code(
         SharedTask { task, extents: (kernel.row_count(), kernel.cols()), work }
     });
     SharedCode { table, tasks: shared.collect(), launch: plan.tiling.machine.launch }
-}
-
-/// Declares kernels, entry, imports and functions with wide vectors. Out: the ids of the kernels, of the entry and of the latter.
-fn declare(
-    module: &mut JITModule,
-    numbers: Numbers,
-    fused: &Fused,
-    (target, count): (Target, usize),
-) -> Result<(Vec<FuncId>, FuncId, Vec<FuncId>), BuildError> {
-    let kernel = |index: usize| {
-        let signature = kernel_signature(target, fused.loop_of(index).is_some());
-        declared(module, numbers.kernel(index), &format!("kernel{index}"), Linkage::Local, &signature)
-    };
-    let ids = (0..fused.kernels.len()).map(kernel).collect::<Result<_, _>>()?;
-    let entry = declared(module, numbers.entry(), "entry", Linkage::Export, &entry_signature(target))?;
-    for import in Import::ALL {
-        let (number, signature) = (numbers.import(import), import.signature(target));
-        declared(module, number, import.symbol(), Linkage::Import, &signature)?;
-    }
-    let wide = |index: usize| {
-        declared(module, numbers.wide(index), &format!("wide{index}"), Linkage::Local, &wide_signature())
-    };
-    let wide = (0..count).map(wide).collect::<Result<_, _>>()?;
-    Ok((ids, entry, wide))
-}
-
-/// Declares the next function, which has to be that of this number: by it others call it.
-fn declared(
-    module: &mut JITModule,
-    number: u32,
-    name: &str,
-    linkage: Linkage,
-    signature: &Signature,
-) -> Result<FuncId, BuildError> {
-    let id = module.declare_function(name, linkage, signature).map_err(failed)?;
-    assert_eq!(id.as_u32(), number, "{name} is declared in its turn");
-    Ok(id)
 }

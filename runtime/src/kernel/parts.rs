@@ -64,10 +64,11 @@ pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
                     let now = time(fused, index, step);
                     for &place in &places {
                         let element = usize::try_from(place + moved).ok().and_then(|place| elements.get(place));
-                        let ready = element.and_then(Option::as_ref).is_some_and(|written| match fresh(written, &now) {
-                            true => written.last() < now.last(),
-                            false => *written < now,
-                        });
+                        let ready =
+                            element.and_then(Option::as_ref).is_some_and(|written| match fresh(written, &now) {
+                                true => written.last() < now.last(),
+                                false => *written < now,
+                            });
                         if !ready {
                             let name = fused.buffer_name(buffer);
                             return Err(format!("kernel {index} reads element {} of {name} too early", place + moved));

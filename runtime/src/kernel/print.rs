@@ -12,8 +12,7 @@ use std::ops::Range;
 
 use super::why::{Uses, group_text, loop_text, rematerialize_text};
 use super::{
-    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Mode, Origin, Read, WinogradForm, Write,
-    cost,
+    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Mode, Origin, Read, WinogradForm, Write, cost,
 };
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};

@@ -36,9 +36,9 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         let mut known = HashSet::new();
         match fused.loops_around(run.start).last() {
             Some(number) => steps(plan, fused, (&mut owners, &known), (number, &first))?,
-            None => run.into_iter().try_for_each(|index| {
-                play(plan, fused, (&mut owners, &mut known), (index, 0, &first))
-            })?,
+            None => run
+                .into_iter()
+                .try_for_each(|index| play(plan, fused, (&mut owners, &mut known), (index, 0, &first)))?,
         }
     }
     let kept: Vec<Part> = fused.results.iter().filter_map(|&(_, buffer, _)| allocation(plan, fused, buffer)).collect();

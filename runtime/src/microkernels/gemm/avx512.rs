@@ -229,9 +229,9 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
         let whole = if matches!(count - i.min(count), 12 | 16..) { depth / 16 * 16 } else { 0 };
         for p in (0..whole).step_by(16) {
             let first = src.at(i, p).ptr;
+            let all = i + 16 <= count;
             // SAFETY: so many rows from `i` on have sixteen elements from `p` on.
-            let block =
-                unsafe { if i + 16 <= count { columns::<4>(first, src.row) } else { columns::<3>(first, src.row) } };
+            let block = unsafe { if all { columns::<4>(first, src.row) } else { columns::<3>(first, src.row) } };
             for (s, &column) in block.iter().enumerate() {
                 // SAFETY: line `p + s` of the panel exists, and the mask keeps the write inside `width`.
                 unsafe { _mm512_mask_storeu_ps(panel.add((p + s) * width + i), write, column) };
