@@ -400,15 +400,25 @@ fn of_sentences(words: usize) -> Graph {
 
 #[test]
 fn code_does_not_grow_with_the_steps_of_a_loop_inside_of_another() {
-    let [few, many] = [8, 1000].map(|words| {
+    let texts = [8, 250, 1000, 4000].map(|words| {
         let graph = simplify(&of_sentences(words));
         let fused = fuse(&graph);
         let inner = (0..fused.loops.len()).filter(|&number| fused.loop_around(number).is_some()).count();
+        assert_eq!(inner, 2, "one forwards, one backwards");
         let code = text(&fused, 3, Text::Clif).expect("it compiles");
-        (graph.nodes.len(), fused.kernels.len(), inner, code.lines().count())
+        ((graph.nodes.len(), fused.kernels.len(), code.lines().count()), fused.to_string())
     });
-    assert_eq!(few, many);
-    assert_eq!(few.2, 2, "one forwards, one backwards");
+    let [few, many @ ..] = &texts;
+    assert!(few.1.contains("loop of 8 steps from the last at each step: kernel"), "{}", few.1);
+    assert!(many.iter().all(|(counts, _)| *counts == many[0].0), "{:?}", many.each_ref().map(|(counts, _)| counts));
+    // The sums over so many words are sums of sums, in a kernel more.
+    let ((nodes, kernels, lines), (other_nodes, other_kernels, other_lines)) = (few.0, many[0].0);
+    assert!(
+        other_nodes == nodes && other_kernels <= kernels + 1 && other_lines <= lines + lines / 20,
+        "{}\n{}",
+        few.1,
+        many[0].1
+    );
 }
 
 #[test]

@@ -512,8 +512,8 @@ fn a_loop_inside_of_a_loop_goes_over_each_element() {
 }
 
 network! {
-    /// The most steps that loops inside of one may have.
-    Long<x: [B, 2, 256, 2] -> y: [B, 3]> {
+    /// A loop of many steps at each step of another.
+    Long<x: [B, 2, 400, 2] -> y: [B, 3]> {
         scan(3, last = true) |text, h| {
             let read = text -> scan(2, last = true) |word, s, keep = 0.9| {
                 let seen = (word, s) -> concat, Dense(2), tanh;
@@ -535,8 +535,8 @@ fn a_long_loop_inside_of_a_loop_is_its_steps_one_after_the_other() {
         for text in 0..2 {
             let mut s = vec![0.0; 2];
             let keep = case.weight("scan1.read.scan1.keep").0[0];
-            for word in 0..256 {
-                let at = ((row * 2 + text) * 256 + word) * 2;
+            for word in 0..400 {
+                let at = ((row * 2 + text) * 400 + word) * 2;
                 let seen = tanh(&case.dense("scan1.read.scan1.seen.dense1", &[&x[at..at + 2], &s].concat()));
                 s = seen.iter().zip(&s).map(|(seen, s)| 0.5 * s + 0.1 * keep * seen).collect();
             }
@@ -547,7 +547,7 @@ fn a_long_loop_inside_of_a_loop_is_its_steps_one_after_the_other() {
     case.check(&expected);
     // As it is compiled, with gradients, whoever shares the rows.
     let (x, t) =
-        (Array4::from_shape_vec((ROWS, 2, 256, 2), x.iter().map(|&x| x as f32).collect()), Array2::zeros((ROWS, 3)));
+        (Array4::from_shape_vec((ROWS, 2, 400, 2), x.iter().map(|&x| x as f32).collect()), Array2::zeros((ROWS, 3)));
     let x = x.expect("it has as many");
     let mut all = Vec::new();
     for (max_batch, threads) in [(ROWS, 1), (ROWS, 2), (9, 3)] {

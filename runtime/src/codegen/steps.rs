@@ -12,6 +12,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::entry::DriverEmitter;
 use super::groups::Part;
 use super::matmul::Product;
+use crate::kernel::LoopPart;
 use crate::types::Dim;
 
 impl DriverEmitter<'_, '_> {
@@ -55,12 +56,15 @@ impl DriverEmitter<'_, '_> {
         let around = self.position.replace(position);
         let parts = fused.parts_of_loop(number);
         let scratch = self.scratch();
-        let of_part = |part: &Result<usize, usize>| self.called_product(part.ok()?, [scratch; 2]);
-        let products: Vec<Option<Product>> = parts.iter().map(of_part).collect();
+        let product = |part: &LoopPart| match *part {
+            LoopPart::Kernel(index) => self.called_product(index, [scratch; 2]),
+            LoopPart::Loop(_) => None,
+        };
+        let products: Vec<Option<Product>> = parts.iter().map(product).collect();
         for (part, product) in parts.into_iter().zip(products) {
             match part {
-                Ok(index) => self.unless_idle(index, |emit| body(emit, index, product.as_ref())),
-                Err(inner) => self.steps(inner, body),
+                LoopPart::Kernel(index) => self.unless_idle(index, |emit| body(emit, index, product.as_ref())),
+                LoopPart::Loop(inner) => self.steps(inner, body),
             }
         }
         self.position = around;

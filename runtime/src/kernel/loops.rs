@@ -28,6 +28,15 @@ pub struct Loop {
     pub idle: Vec<bool>,
 }
 
+/// What a loop runs at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopPart {
+    /// A kernel that is in no other loop inside of it.
+    Kernel(usize),
+    /// All steps of a loop, by its number.
+    Loop(usize),
+}
+
 impl Loop {
     /// Whether a kernel has nothing to do at the last step.
     pub fn is_idle(&self, kernel: usize) -> bool {
@@ -64,14 +73,15 @@ impl Fused {
         std::iter::successors(self.loop_number(kernel), |&number| self.loop_around(number))
     }
 
-    /// What a loop runs at a step, one after the other: kernels of its own, and loops inside of it by their numbers.
-    pub fn parts_of_loop(&self, number: usize) -> Vec<Result<usize, usize>> {
+    /// What a loop runs at a step, one after the other.
+    pub fn parts_of_loop(&self, number: usize) -> Vec<LoopPart> {
         let Range { mut start, end } = self.loops[number].kernels;
         let mut parts = Vec::new();
         while start < end {
             let inner = self.loops_around(start).take_while(|&other| other != number).last();
+            let part = inner.map_or(LoopPart::Kernel(start), LoopPart::Loop);
             start = inner.map_or(start + 1, |inner| self.loops[inner].kernels.end);
-            parts.push(inner.map_or(Ok(start - 1), Err));
+            parts.push(part);
         }
         parts
     }

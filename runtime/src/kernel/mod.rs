@@ -42,7 +42,7 @@ pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use group::{Group, is_read_by_points, is_written_by_points, joins, parts};
-pub use loops::Loop;
+pub use loops::{Loop, LoopPart};
 pub use order::{CHUNK, DotOrder, LANES, LONG_ROWS, MOST_TERMS, SQUARES_OF_PIECE, SumOrder};
 pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};

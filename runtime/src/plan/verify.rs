@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Allocation, Content, Location, Plan, padded};
-use crate::kernel::{BufferId, Fused};
+use crate::kernel::{BufferId, Fused, LoopPart};
 
 /// What a part of the arena holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +56,8 @@ fn steps(
         let mut known = known.clone();
         for part in fused.parts_of_loop(number) {
             match part {
-                Ok(index) => play(plan, fused, (owners, &mut known), (index, step, first))?,
-                Err(inner) => steps(plan, fused, (owners, &known), (inner, first))?,
+                LoopPart::Kernel(index) => play(plan, fused, (owners, &mut known), (index, step, first))?,
+                LoopPart::Loop(inner) => steps(plan, fused, (owners, &known), (inner, first))?,
             }
         }
     }
