@@ -1,10 +1,11 @@
-//! How fast each product of the convolutional workloads is, in the kernel that it has in a training step: forward, by the input, by
-//! the weight, with all that is fused into them; those in the form of Winograd as sums of products too.
+//! How fast each product of the convolutional workloads is, forward, by the input and by the weight: alone, bare and hot; and in the
+//! kernel that it has in a training step, with all that is fused into it, and those in the form of Winograd as sums of products too.
 
 use gradloom::Profile;
 use gradloom_runtime::kernel::{Fused, Kernel};
 
 use crate::Result;
+use crate::bare::{Layer, Rates};
 use crate::workloads::Workload;
 
 /// What a product computes.
@@ -71,16 +72,22 @@ pub fn measure() -> Result<()> {
                 layers.push(product.layer);
             }
         }
+        let known = |&layer: &&str| Layer::of(workload, layer);
+        let alone = Rates::of(&layers.iter().filter_map(known).collect::<Vec<Layer>>())?;
         for layer in layers {
             let rate = |form: usize, pass: Pass| {
                 let own = products[form].iter().find(|product| product.layer == layer && product.pass == pass);
                 own.map(|product| (product.flops / product.seconds, product.winograd))
             };
+            let share = |rate: f64| format!("{:.0}", 100.0 * rate / profile.peak.flops);
             let cell = |pass: Pass| {
                 let Some((own, winograd)) = rate(0, pass) else { return "-".to_string() };
                 let direct = rate(1, pass).filter(|_| winograd);
                 let direct = direct.map_or(String::new(), |(rate, _)| format!("; {:.1}", rate / 1e9));
-                format!("{:.1} ({:.0}{direct})", own / 1e9, 100.0 * own / profile.peak.flops)
+                let alone = known(&layer).and_then(|layer| alone.get(layer, pass));
+                let alone =
+                    alone.map_or(String::new(), |rate| format!("{:.1} ({} %) alone; ", rate / 1e9, share(rate)));
+                format!("{alone}{:.1} ({} %{direct}) in the step", own / 1e9, share(own))
             };
             let cells = [Pass::Forward, Pass::ByInput, Pass::ByWeight].map(cell);
             println!("| {layer} | {} |", cells.join(" | "));

@@ -17,6 +17,7 @@
 
 mod arguments;
 mod attention;
+mod bare;
 mod bytes;
 mod dense;
 mod generate;
