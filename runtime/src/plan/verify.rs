@@ -35,7 +35,7 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         }
         let mut known = HashSet::new();
         match fused.loops_around(run.start).last() {
-            Some(number) => steps(plan, fused, (&mut owners, &known), (number, &first))?,
+            Some(number) => steps(plan, fused, (&mut owners, &mut known), (number, &first))?,
             None => run
                 .into_iter()
                 .try_for_each(|index| play(plan, fused, (&mut owners, &mut known), (index, 0, &first)))?,
@@ -45,19 +45,20 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
     holds(&owners, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
 }
 
-/// Takes steps of a loop: after two, each has come after each. `known` is what the step around has read.
+/// Takes steps of a loop: after two, each has come after each. `known` is what the step around has read, which the loop adds to.
 fn steps(
     plan: &Plan,
     fused: &Fused,
-    (owners, known): (&mut Owners, &HashSet<Owner>),
+    (owners, known): (&mut Owners, &mut HashSet<Owner>),
     (number, first): (usize, &[usize]),
 ) -> Result<(), String> {
+    let before = known.clone();
     for step in 0..fused.loops[number].steps.min(2) {
-        let mut known = known.clone();
+        known.clone_from(&before);
         for part in fused.parts_of_loop(number) {
             match part {
-                LoopPart::Kernel(index) => play(plan, fused, (owners, &mut known), (index, step, first))?,
-                LoopPart::Loop(inner) => steps(plan, fused, (owners, &known), (inner, first))?,
+                LoopPart::Kernel(index) => play(plan, fused, (owners, known), (index, step, first))?,
+                LoopPart::Loop(inner) => steps(plan, fused, (owners, known), (inner, first))?,
             }
         }
     }
