@@ -411,7 +411,7 @@ fn few_rows_of_several_products_of_a_group_are_each_cut_by_columns() {
         let tasks = parallel_regions(&fused, &plan).into_iter().flat_map(|region| region.tasks);
         let units = tasks.map(|task| {
             let kernel = &fused.kernels[task.kernel];
-            task.units(kernel.row_count().at(batch), kernel.cols())
+            task.units(task.rows(kernel).at(batch), kernel.cols())
         });
         units.filter(|&units| units > 0).collect::<Vec<usize>>()
     };

@@ -176,7 +176,7 @@ fn threads_meet_where_data_crosses_and_small_kernels_are_done_in_passing() {
 /// How many units a task has for a batch.
 fn units_of(fused: &Fused, task: Task, batch: usize) -> usize {
     let kernel = &fused.kernels[task.kernel];
-    task.units(kernel.row_count().at(batch), kernel.cols())
+    task.units(task.rows(kernel).at(batch), kernel.cols())
 }
 
 /// How many units the kernels of a prediction have that are cut by columns, and that are cut by rows.

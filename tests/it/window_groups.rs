@@ -181,7 +181,7 @@ fn a_single_image_is_shared_between_threads_kernel_by_kernel() {
         let tasks = parallel_regions(&fused, &plan).into_iter().flat_map(|region| region.tasks);
         let units = tasks.map(|task| {
             let kernel = &fused.kernels[task.kernel];
-            (format!("{:?} {}", task.work, task.kernel), task.units(kernel.row_count().at(batch), kernel.cols()))
+            (format!("{:?} {}", task.work, task.kernel), task.units(task.rows(kernel).at(batch), kernel.cols()))
         });
         let some = units.filter(|(_, units)| *units > 0).map(|(what, units)| format!("{what}: {units}"));
         some.collect::<Vec<String>>().join(", ")

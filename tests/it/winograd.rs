@@ -210,8 +210,16 @@ fn the_plan_says_what_is_saved() {
     let lines = plan.lines().filter(|line| line.contains("in squares")).map(str::trim);
     assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
     matmul in squares of 2 x 2 windows, which takes 81,920 multiplications fewer an image: taps are transformed once
-    matmul in squares of 2 x 2 windows, which takes 81,920 multiplications fewer an image: sums of all positions are made ahead
+    matmul in squares of 2 x 2 windows, which takes 81,920 multiplications fewer an image: sums of all positions are made ahead, those of 64 images by themselves
     ");
+}
+
+#[test]
+fn threads_share_a_gradient_by_images_which_each_of_them_has_in_its_caches() {
+    let plan = |rows: usize| Bare::trainer(Sgd::new(0.1)).max_batch(rows).ir(Stage::Plan);
+    let sums = |plan: &str| ["by 64 images", "all sums of kernel"].map(|words| plan.contains(words));
+    assert_eq!(sums(&plan(256)), [true, true], "four parts, which are added up");
+    assert_eq!(sums(&plan(64)), [true, false], "one part");
 }
 
 #[test]

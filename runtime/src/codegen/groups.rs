@@ -16,6 +16,7 @@ use super::host::declared;
 use super::lanes::constant_memory;
 use super::matmul::Product;
 use super::{Context, Numbers, kernel_signature};
+use crate::microkernels::winograd::SIDE;
 use crate::plan::{Skinny, Task, Work};
 use crate::types::Dim;
 
@@ -82,15 +83,23 @@ impl DriverEmitter<'_, '_> {
                 let cols = self.fb.ins().iconst(types::I64, product.cols);
                 let end = self.least(next, cols);
                 match &product.squares {
-                    Some(squares) => self.part_ahead(&product, squares, [lo, end]),
+                    Some(squares) => self.taps(&product, squares, [lo, end]),
                     None => self.pack(&product, lo, end),
                 }
             }
-            Work::Sums => {
+            Work::Sums { .. } | Work::Fold => {
                 let scratch = self.scratch();
                 let product = self.called_product(task.kernel, [scratch; 2]).expect("what is added up is a product");
                 let squares = product.squares.as_ref().expect("it is in the form of Winograd");
-                self.part_ahead(&product, squares, [lo, next]);
+                if task.work == Work::Fold {
+                    return self.fold(&product, squares, [lo, next]);
+                }
+                // Some rows of positions of a part, or all of them.
+                let part = self.fb.ins().udiv_imm_u(lo, SIDE as i64);
+                let before = self.fb.ins().imul_imm_u(part, SIDE as i64);
+                let positions = [lo, next].map(|row| self.fb.ins().isub(row, before));
+                let end = self.fb.ins().iadd_imm_u(part, 1);
+                self.sums(&product, squares, [[part, end], positions]);
             }
             Work::Columns => self.columns(task.kernel, lo, next),
             Work::Member => self.member(task.kernel, [lo, next]),

@@ -150,11 +150,15 @@ host_calls! {
         a: *const f32, b: *const f32, packed: *const f32, c: *mut f32, workspace: *mut f32,
     ) as "gradloom_winograd_product" => winograd::product;
 
-    /// Some rows of positions of the gradient of taps, added up.
+    /// Some parts and rows of positions of the gradient of taps, added up.
     WinogradSums(
-        isa: Isa, windows: *const Windows, from: usize, to: usize,
+        isa: Isa, windows: *const Windows, first: usize, end: usize, from: usize, to: usize,
         a: *const f32, b: *const f32, sums: *mut f32, workspace: *mut f32,
     ) as "gradloom_winograd_sums" => winograd::sums;
+
+    /// The parts of some rows of positions, added up.
+    WinogradFold(isa: Isa, windows: *const Windows, from: usize, to: usize, sums: *mut f32)
+        as "gradloom_winograd_fold" => winograd::fold;
 
     /// Rows of the gradient of taps.
     WinogradGradient(

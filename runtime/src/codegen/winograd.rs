@@ -13,6 +13,8 @@ use crate::microkernels::winograd::{SIDE, Windows};
 pub(super) struct Squares {
     slot: StackSlot,
     form: WinogradForm,
+    /// Whether a gradient may have several parts.
+    has_parts: bool,
 }
 
 impl DriverEmitter<'_, '_> {
@@ -21,43 +23,59 @@ impl DriverEmitter<'_, '_> {
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size_of::<Windows>() as u32, 3);
         let slot = self.fb.create_sized_stack_slot(slot);
         let Winograd { form, images, size, extent, first, a, b, channels, cols } = winograd;
+        let part = winograd.images_of_part() as i64;
         let images = self.extent(*images);
         self.fb.ins().stack_store(types::I64, images, slot, 0);
         let [size, extent] = [size, extent].map(|sizes| sizes.map(|size| size as i64));
-        let numbers = [&size[..], &extent, first, a, b, &[*channels as i64, *cols as i64]].concat();
+        let numbers = [&size[..], &extent, first, a, b, &[*channels as i64, *cols as i64, part]].concat();
         assert_eq!(8 * (1 + numbers.len()), size_of::<Windows>(), "every number of the windows is written down");
         for (index, number) in numbers.into_iter().enumerate() {
             let value = self.fb.ins().iconst(types::I64, number);
             self.fb.ins().stack_store(types::I64, value, slot, 8 * (1 + index as i32));
         }
-        Squares { slot, form: *form }
+        Squares { slot, form: *form, has_parts: winograd.parts(self.program.plan.max_batch) > 1 }
     }
 
     /// Makes all that rows of a product have in common.
     pub(super) fn all_ahead(&mut self, product: &Product, squares: &Squares) {
-        let zero = self.fb.ins().iconst(types::I64, 0);
-        let end = match squares.form {
-            WinogradForm::Windows => product.cols,
-            WinogradForm::Gradient => SIDE as i64,
-        };
-        let end = self.fb.ins().iconst(types::I64, end);
-        self.part_ahead(product, squares, [zero, end]);
-    }
-
-    /// Makes a part of what rows of a product have in common: transformed taps of some columns, or sums of some rows of positions.
-    pub(super) fn part_ahead(&mut self, product: &Product, squares: &Squares, [from, to]: Part) {
-        let ahead = product.packed.expect("there is room for what is made ahead");
-        let (isa, windows) = (self.isa_number(), self.fb.ins().stack_addr(types::I64, squares.slot, 0));
-        let (a, b, workspace) = (product.left.base, product.right.base, product.workspace);
+        let all = |emit: &mut Self, end: i64| [0, end].map(|number| emit.fb.ins().iconst(types::I64, number));
         match squares.form {
             WinogradForm::Windows => {
-                host::WinogradTaps { isa, windows, from, to, b, packed: ahead }.call(&mut self.imports, &mut self.fb);
+                let columns = all(self, product.cols);
+                self.taps(product, squares, columns);
             }
             WinogradForm::Gradient => {
-                host::WinogradSums { isa, windows, from, to, a, b, sums: ahead, workspace }
-                    .call(&mut self.imports, &mut self.fb);
+                let (parts, positions) = (all(self, i64::MAX), all(self, SIDE as i64));
+                self.sums(product, squares, [parts, positions]);
+                if squares.has_parts {
+                    self.fold(product, squares, positions);
+                }
             }
         }
+    }
+
+    /// Makes a part of what rows of a product have in common: transformed taps of some columns.
+    pub(super) fn taps(&mut self, product: &Product, squares: &Squares, [from, to]: Part) {
+        let packed = product.packed.expect("there is room for what is made ahead");
+        let (isa, windows) = (self.isa_number(), self.fb.ins().stack_addr(types::I64, squares.slot, 0));
+        let b = product.right.base;
+        host::WinogradTaps { isa, windows, from, to, b, packed }.call(&mut self.imports, &mut self.fb);
+    }
+
+    /// The same of a gradient: sums of some parts and rows of positions.
+    pub(super) fn sums(&mut self, product: &Product, squares: &Squares, [[first, end], [from, to]]: [Part; 2]) {
+        let sums = product.packed.expect("there is room for what is made ahead");
+        let (isa, windows) = (self.isa_number(), self.fb.ins().stack_addr(types::I64, squares.slot, 0));
+        let (a, b, workspace) = (product.left.base, product.right.base, product.workspace);
+        host::WinogradSums { isa, windows, first, end, from, to, a, b, sums, workspace }
+            .call(&mut self.imports, &mut self.fb);
+    }
+
+    /// Adds up the parts of a gradient: some rows of positions.
+    pub(super) fn fold(&mut self, product: &Product, squares: &Squares, [from, to]: Part) {
+        let sums = product.packed.expect("there is room for what is made ahead");
+        let (isa, windows) = (self.isa_number(), self.fb.ins().stack_addr(types::I64, squares.slot, 0));
+        host::WinogradFold { isa, windows, from, to, sums }.call(&mut self.imports, &mut self.fb);
     }
 
     /// Some rows of a product, given where its operands and they begin.

@@ -102,7 +102,7 @@ fn windows(winograd: &Winograd) -> Windows {
     let Winograd { size, extent, first, a, b, channels, cols, .. } = winograd;
     let [size, extent] = [size, extent].map(|sizes| sizes.map(|size| size as i64));
     let [channels, cols] = [*channels, *cols].map(|count| count as i64);
-    Windows { images: 1, size, extent, first: *first, a: *a, b: *b, channels, cols }
+    Windows { images: 1, size, extent, first: *first, a: *a, b: *b, channels, cols, part: 1 }
 }
 
 impl Code {

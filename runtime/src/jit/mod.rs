@@ -380,12 +380,12 @@ fn shared_code(
     let shared = tasks().map(|&task| {
         let work = match task.work {
             // Part of what the rows of the kernel take.
-            Work::Pack | Work::Tile { part: TilePart::Blocks, .. } => [0.0; 2],
-            Work::Columns | Work::Member | Work::Sums | Work::Tile { .. } => time(task.kernel..task.kernel + 1),
+            Work::Pack | Work::Fold | Work::Tile { part: TilePart::Blocks, .. } => [0.0; 2],
+            Work::Columns | Work::Member | Work::Sums { .. } | Work::Tile { .. } => time(task.kernel..task.kernel + 1),
             Work::Rows => time(fused.run_of(task.kernel)),
         };
         let kernel = &fused.kernels[task.kernel];
-        SharedTask { task, extents: (kernel.row_count(), kernel.cols()), work }
+        SharedTask { task, extents: (task.rows(kernel), kernel.cols()), work }
     });
     SharedCode { table, tasks: shared.collect(), launch: plan.tiling.machine.launch }
 }

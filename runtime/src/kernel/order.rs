@@ -140,7 +140,8 @@ impl DotOrder {
         DotOrder { piece }
     }
 
-    /// Of windows in the form of Winograd: all channels of a position; for the gradient of taps as many windows as some squares have.
+    /// Of windows in the form of Winograd: all channels of a position; for the gradient of taps as many windows as some squares have, and
+    /// [some images](Winograd::images_of_part) by themselves.
     pub fn of_winograd(winograd: &Winograd) -> DotOrder {
         let &Winograd { form, channels, .. } = winograd;
         let piece = match form {

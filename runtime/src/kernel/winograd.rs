@@ -23,6 +23,11 @@ const MOST_ROWS: usize = 512;
 /// Most elements of a tap, for a gradient: its sums are read and written many times, and stay in a cache.
 const GRADIENT: usize = 128 * 128;
 
+/// Bytes of both operands, and squares, from which on a part of a gradient is worth sums of its own: the sums are read once more then,
+/// which takes as long as a few squares.
+const PART_BYTES: usize = 1 << 19;
+const PART_SQUARES: usize = 512;
+
 /// A product of windows in the form of Winograd.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Winograd {
@@ -157,6 +162,23 @@ impl Winograd {
     pub fn saved(&self) -> usize {
         let direct = self.size.iter().product::<usize>() * TAPS * TAPS;
         direct.saturating_sub(16 * self.squares()).saturating_mul(self.channels * self.cols)
+    }
+
+    /// How many images have sums of their own in a gradient, which are then added up in order. One of several threads makes those of
+    /// images that it has in its own caches; the sums of fewer positions over all images would make each thread read all of them.
+    pub fn images_of_part(&self) -> usize {
+        let [pixels, windows] = [self.extent, self.size].map(|size| size.iter().product::<usize>());
+        let bytes = 4 * (pixels * self.channels + windows * self.cols);
+        let images = PART_BYTES.div_ceil(bytes.max(1)).max(PART_SQUARES.div_ceil(self.squares().max(1)));
+        images.next_power_of_two()
+    }
+
+    /// How many parts a gradient has, with so many rows of the batch.
+    pub fn parts(&self, batch: usize) -> usize {
+        match self.form {
+            WinogradForm::Windows => 1,
+            WinogradForm::Gradient => self.images.at(batch).div_ceil(self.images_of_part()).max(1),
+        }
     }
 
     /// Rows that no square is cut by, as [`whole_rows`].

@@ -421,12 +421,12 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
                 let winograd = dot.winograd.as_ref().expect("it was tiled in this form");
                 let (channels, cols) = (winograd.channels, winograd.cols);
                 if tiling.kernels[index].kept.is_none() {
-                    let len = winograd::ahead_len(channels, cols);
+                    let len = winograd::ahead_len(channels, cols).saturating_mul(winograd.parts(max_batch));
                     result.packed = Some(arena.take(Content::Packed, len, last));
                 }
                 match ahead {
                     Ahead::Taps => winograd::workspace_len(channels),
-                    Ahead::Sums => winograd::sums_workspace_len(channels, cols),
+                    Ahead::Sums { .. } => winograd::sums_workspace_len(channels, cols),
                 }
             }
             Some(Matmul::InRuns { .. }) => runs::workspace_len(cols, dot.order.piece),

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::ir::print::line_with_layer;
 use crate::kernel::{BufferId, Fused};
+use crate::microkernels::winograd::SIDE;
 
 /// The memory of a program: under each kernel how it runs, and each value that it writes with the floats it occupies and its last
 /// reader.
@@ -78,7 +79,11 @@ fn kernels(run: Range<usize>) -> String {
 fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fused) -> std::fmt::Result {
     let shared = region.tasks.iter().map(|task| match task.work {
         Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
-        Work::Sums => format!("sums of kernel {} by {} row of positions", task.kernel, task.unit),
+        Work::Sums { images } if task.unit == SIDE => format!("sums of kernel {} by {images} images", task.kernel),
+        Work::Sums { images } => {
+            format!("sums of kernel {} by {images} images and {} rows of positions", task.kernel, task.unit)
+        }
+        Work::Fold => format!("all sums of kernel {} by {} row of positions", task.kernel, task.unit),
         Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.skinny, task.kernel, task.unit),
         Work::Member => format!("up to {} rows of kernel {} by {} rows", task.skinny, task.kernel, task.unit),
         Work::Rows => format!("{} by {} rows", kernels(fused.run_of(task.kernel)), task.unit),

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::touched::{Access, MemoryRegion, Touched};
 use super::{Content, Location, Plan, padded};
-use crate::kernel::{Arg, BufferId, Fused, Write};
+use crate::kernel::{Arg, BufferId, Fused, Kernel, Write};
 use crate::microkernels::winograd::{self, SIDE};
 use crate::tiling::COLUMNS;
 use crate::tiling::matmul::Ahead;
@@ -53,8 +53,13 @@ pub struct Task {
 pub enum Work {
     /// Rearranges so many columns of the right operand, where there are rows enough to repay it.
     Pack,
-    /// Adds up so many rows of positions of a gradient in the form of Winograd.
-    Sums,
+    /// Adds up so many rows of positions of a gradient in the form of Winograd, for some images by themselves.
+    Sums {
+        /// How many images those are.
+        images: usize,
+    },
+    /// Adds up the sums of all images: so many rows of positions.
+    Fold,
     /// Computes so many columns of the product of few rows; what follows the product is left to the end of the region.
     Columns,
     /// Computes blocks of rows of one kernel of a group, of which there is a single tile.
@@ -118,17 +123,39 @@ pub struct Skinny {
 }
 
 impl Task {
+    /// What it is cut along: rows of its kernel, or images where their sums are made.
+    pub fn rows(self, kernel: &Kernel) -> Dim {
+        let winograd = kernel.dot.as_ref().and_then(|dot| dot.winograd.as_ref());
+        winograd
+            .filter(|_| matches!(self.work, Work::Sums { .. }))
+            .map_or(kernel.row_count(), |winograd| winograd.images)
+    }
+
     /// How many units there are of so many rows and columns.
     pub fn units(self, rows: usize, cols: usize) -> usize {
         match self.work {
             Work::Columns | Work::Member if rows > self.skinny => 0,
-            Work::Pack | Work::Sums | Work::Rows if rows <= self.skinny => 0,
-            Work::Sums => SIDE.div_ceil(self.unit),
+            Work::Pack | Work::Sums { .. } | Work::Fold | Work::Rows if rows <= self.skinny => 0,
+            Work::Sums { images } => rows.div_ceil(images) * (SIDE / self.unit),
+            Work::Fold => SIDE / self.unit,
             Work::Pack | Work::Columns => cols.div_ceil(self.unit),
             Work::Member | Work::Rows => rows.div_ceil(self.unit),
             Work::Tile { extent, .. } => extent.div_ceil(self.unit),
         }
     }
+}
+
+/// How many parts a gradient in the form of Winograd has at most.
+fn parts(fused: &Fused, plan: &Plan, index: usize) -> usize {
+    let winograd = fused.kernels[index].dot.as_ref().and_then(|dot| dot.winograd.as_ref());
+    winograd.map_or(1, |winograd| winograd.parts(plan.max_batch))
+}
+
+/// Rows of positions of a gradient that a unit adds up: all of them if there are parts enough for all threads, since the first one then
+/// leaves the images in a cache for the others.
+fn positions(fused: &Fused, plan: &Plan, index: usize) -> usize {
+    let threads = plan.tiling.machine.cores.div_ceil(parts(fused, plan, index)).next_power_of_two();
+    (SIDE / threads.min(SIDE)).max(1)
 }
 
 /// Cuts a program into regions.
@@ -176,7 +203,7 @@ impl Regions {
             // In the form of Winograd few rows need it too.
             let (work, unit, skinny) = match plan.tiling.kernels[index].ahead() {
                 Some(Ahead::Taps) => (Work::Pack, winograd::COLUMNS, 0),
-                Some(Ahead::Sums) => (Work::Sums, 1, 0),
+                Some(Ahead::Sums { images }) => (Work::Sums { images }, self::positions(fused, plan, index), 0),
                 // Few rows come again at every step.
                 None if in_loop => (Work::Pack, COLUMNS, 0),
                 None => {
@@ -186,7 +213,11 @@ impl Regions {
             };
             let task = Task { kernel: index, work, unit, skinny };
             let access = Access::of_packing(fused, plan, index);
-            self.add_tasks(self.earliest(&access), [task], access);
+            self.add_tasks(self.earliest(&access), [task], access.clone());
+            if matches!(work, Work::Sums { .. }) && parts(fused, plan, index) > 1 {
+                let task = Task { work: Work::Fold, unit: 1, ..task };
+                self.add_tasks(self.earliest(&access), [task], access);
+            }
         }
         // So many rows of a kernel are few, as many as one unit has of it.
         let few = |index: usize| units.rows / fused.rows_of_point(first) * fused.rows_of_point(index);

@@ -54,8 +54,11 @@ pub enum Matmul {
 pub enum Ahead {
     /// Transformed taps, shared by columns.
     Taps,
-    /// Sums of the gradient of taps, shared by rows of positions.
-    Sums,
+    /// Sums of the gradient of taps, shared by images and by rows of positions.
+    Sums {
+        /// How many images have sums of their own.
+        images: usize,
+    },
 }
 
 /// How the left operand of a product in runs is read.
@@ -151,7 +154,7 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, (dot, comes): (&Dot, Righ
     if let Some(winograd) = &dot.winograd {
         let ahead = match winograd.form {
             WinogradForm::Windows => Ahead::Taps,
-            WinogradForm::Gradient => Ahead::Sums,
+            WinogradForm::Gradient => Ahead::Sums { images: winograd.images_of_part() },
         };
         return Matmul::Winograd { ahead, saved: winograd.saved() };
     }

@@ -79,8 +79,10 @@ impl fmt::Display for Matmul {
             }
             Matmul::Winograd { ahead, saved } => {
                 let ahead = match ahead {
-                    Ahead::Taps => "taps are transformed once",
-                    Ahead::Sums => "sums of all positions are made ahead",
+                    Ahead::Taps => "taps are transformed once".to_string(),
+                    Ahead::Sums { images } => {
+                        format!("sums of all positions are made ahead, those of {images} images by themselves")
+                    }
                 };
                 let saved = grouped(*saved as u64);
                 write!(f, "in squares of 2 x 2 windows, which takes {saved} multiplications fewer an image: {ahead}")

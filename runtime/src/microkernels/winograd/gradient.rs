@@ -1,15 +1,15 @@
 //! The gradient of the taps: squares of the image times squares of the gradient that they gave rise to.
 //!
-//! In: images and a gradient. Out: its sums at every position, piece by piece; then from them the gradient of each tap. A row of
-//! positions is made at a time, which is what several threads share.
+//! In: images and a gradient. Out: its sums at every position, part by part and in a part piece by piece; then from them the gradient of
+//! each tap. A row of positions is made at a time. Several threads share the parts, and where those are few the rows of positions.
 
 use core::ops::Range;
 
 use super::direct;
 use super::tiles::Sums;
-use super::transforms::{Gradient, Strip, Winograd};
+use super::transforms::{Addition, Gradient, Strip, Winograd};
 use super::window::{Piece, pieces, strip};
-use super::{BLOCK, ROW_APART, SIDE, Windows};
+use super::{BLOCK, ROW_APART, SIDE, Windows, ahead_len};
 use crate::kernel::SQUARES_OF_PIECE;
 
 /// The part of a gradient that belongs to a piece.
@@ -34,22 +34,41 @@ fn pairs(windows: &Windows, piece: &Piece, b: *const f32) -> Strip {
 /// That of [`super::sums`].
 pub(super) unsafe fn sums<K: Winograd>(
     windows: &Windows,
+    parts: Range<usize>,
     positions: Range<usize>,
-    a: *const f32,
-    b: *const f32,
+    operands: [*const f32; 2],
+    sums: *mut f32,
+    workspace: *mut f32,
+) {
+    let len = ahead_len(windows.channels as usize, windows.cols as usize);
+    for part in parts.start..parts.end.min(windows.parts()) {
+        let sums = sums.wrapping_add(part * len);
+        // SAFETY: the caller's promises, and these are the sums of the part.
+        unsafe { sums_of::<K>(windows, windows.images_of(part), positions.clone(), operands, sums, workspace) };
+    }
+}
+
+/// The sums of some images.
+/// # Safety
+/// That of [`super::sums`], for their part.
+unsafe fn sums_of<K: Winograd>(
+    windows: &Windows,
+    images: Range<usize>,
+    positions: Range<usize>,
+    [a, b]: [*const f32; 2],
     sums: *mut f32,
     workspace: *mut f32,
 ) {
     let (channels, cols) = (windows.channels as usize, windows.cols as usize);
     let [down, across] = windows.squares();
-    let all = windows.images as usize * down * across;
-    if all == 0 {
+    let all = images.start * down * across..images.end * down * across;
+    if all.is_empty() {
         let (from, len) = (positions.start * SIDE * channels * cols, positions.len() * SIDE * channels * cols);
         // SAFETY: so many floats belong to these positions.
         unsafe { sums.wrapping_add(from).write_bytes(0, len) };
     }
-    for first in (0..all).step_by(SQUARES_OF_PIECE) {
-        let some = first..all.min(first + SQUARES_OF_PIECE);
+    for first in all.clone().step_by(SQUARES_OF_PIECE) {
+        let some = first..all.end.min(first + SQUARES_OF_PIECE);
         let of_gradient = workspace.wrapping_add(channels / BLOCK * SIDE * ROW_APART);
         for row in positions.clone() {
             let mut done = 0;
@@ -70,11 +89,24 @@ pub(super) unsafe fn sums<K: Winograd>(
                 a: workspace,
                 b: of_gradient,
                 c: sums.wrapping_add(SIDE * row * channels * cols),
-                accumulate: first > 0,
+                accumulate: first > all.start,
             };
             // SAFETY: both operands were transformed, and the sums have these rows and columns.
             unsafe { K::sums(&sums) };
         }
+    }
+}
+
+/// As [`super::fold`].
+/// # Safety
+/// That of [`super::fold`].
+pub(super) unsafe fn fold<K: Winograd>(windows: &Windows, positions: Range<usize>, sums: *mut f32) {
+    let (channels, cols) = (windows.channels as usize, windows.cols as usize);
+    let to = sums.wrapping_add(positions.start * SIDE * channels * cols);
+    for part in 1..windows.parts() {
+        let from = to.wrapping_add(part * ahead_len(channels, cols));
+        // SAFETY: every part has so many sums of these positions, whole registers of them.
+        unsafe { K::add(&Addition { len: positions.len() * SIDE * channels * cols, from, to }) };
     }
 }
 

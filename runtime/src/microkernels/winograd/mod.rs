@@ -22,6 +22,8 @@ mod tiles;
 mod transforms;
 mod window;
 
+use core::ops::Range;
+
 use crate::kernel::{SQUARES_OF_PIECE, WINOGRAD_CHANNELS, winograd_rows};
 use crate::microkernels::gemm::{Isa, MAX_NR, on};
 
@@ -67,6 +69,8 @@ pub struct Windows {
     pub channels: i64,
     /// Columns of the result: a multiple of the same.
     pub cols: i64,
+    /// Images that have sums of their own in a gradient.
+    pub part: i64,
 }
 
 impl Windows {
@@ -77,6 +81,17 @@ impl Windows {
         [down as isize, along as isize, channel as isize, col as isize]
     }
 
+    /// The images of a part of a gradient.
+    fn images_of(&self, part: usize) -> Range<usize> {
+        let [images, size] = [self.images, self.part].map(|count| count as usize);
+        part * size..images.min((part + 1) * size)
+    }
+
+    /// How many parts a gradient has. Without an image there is one, of none.
+    fn parts(&self) -> usize {
+        (self.images as usize).div_ceil(self.part as usize).max(1)
+    }
+
     /// Squares of an image: down, and across.
     fn squares(&self) -> [usize; 2] {
         let [down, across] = self.size;
@@ -84,7 +99,7 @@ impl Windows {
     }
 }
 
-/// Floats of what is made ahead: of the transformed taps, or of the sums of a gradient.
+/// Floats of what is made ahead: of the transformed taps, or of the sums of a part of a gradient.
 pub fn ahead_len(channels: usize, cols: usize) -> usize {
     POSITIONS.saturating_mul(channels).saturating_mul(cols)
 }
@@ -150,14 +165,18 @@ pub unsafe extern "C" fn product(
     unsafe { on!(isa, window::rows, &*windows, lo..hi, [a, b], packed, c, workspace) }
 }
 
-/// Adds up a gradient, in transformed form: some rows of positions, of the four that there are.
+/// Adds up some parts of a gradient, as far as there are so many, in transformed form: some rows of positions, of the four that there
+/// are.
 ///
 /// # Safety
-/// The machine has `isa`, the windows name elements of both operands, `sums` has [`ahead_len`] floats, of which nobody else touches
-/// those of these positions, and `workspace` has [`sums_workspace_len`] floats of any content.
+/// The machine has `isa`, the windows name elements of both operands, `sums` has [`ahead_len`] floats for each part, of which nobody
+/// else touches those of these positions and parts, and `workspace` has [`sums_workspace_len`] floats of any content.
+#[allow(clippy::too_many_arguments)]
 pub unsafe extern "C" fn sums(
     isa: Isa,
     windows: *const Windows,
+    first: usize,
+    end: usize,
     from: usize,
     to: usize,
     a: *const f32,
@@ -166,13 +185,22 @@ pub unsafe extern "C" fn sums(
     workspace: *mut f32,
 ) {
     // SAFETY: the caller's promises.
-    unsafe { on!(isa, gradient::sums, &*windows, from..to, a, b, sums, workspace) }
+    unsafe { on!(isa, gradient::sums, &*windows, first..end, from..to, [a, b], sums, workspace) }
+}
+
+/// Adds the sums of all parts to those of the first one, in order: some rows of positions.
+///
+/// # Safety
+/// The machine has `isa`, `sums` has what [`sums`] made of all parts, and nobody else touches these positions.
+pub unsafe extern "C" fn fold(isa: Isa, windows: *const Windows, from: usize, to: usize, sums: *mut f32) {
+    // SAFETY: the caller's promises.
+    unsafe { on!(isa, gradient::fold, &*windows, from..to, sums) }
 }
 
 /// Rows `lo..hi` of a gradient, a row for each tap and channel, overwriting C, which begins with row `lo` and is dense.
 ///
 /// # Safety
-/// The machine has `isa`, `sums` has what [`sums`] made of all positions of the operands, and C is valid for these rows.
+/// The machine has `isa`, `sums` has what [`sums`] and [`fold`] made of all positions of the operands, and C is valid for these rows.
 pub unsafe extern "C" fn gradient(
     isa: Isa,
     windows: *const Windows,

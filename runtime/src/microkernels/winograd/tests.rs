@@ -30,6 +30,8 @@ struct Conv {
     pad: [[i64; 2]; 2],
     channels: i64,
     cols: i64,
+    /// Images of a part of the gradient.
+    part: i64,
     /// Taps lie with columns ahead of channels, and from the last to the first, as in the gradient of an input.
     turned: bool,
 }
@@ -40,7 +42,8 @@ impl Conv {
             let extent = [random.among(1, 13), random.among(1, 13)];
             let pad = [0, 1].map(|_| [random.among(0, 2), random.among(0, 2)]);
             let (channels, cols) = (16 * random.among(1, 3), 16 * random.among(1, 3));
-            let conv = Conv { n: random.among(1, 3), extent, pad, channels, cols, turned: random.below(2) == 0 };
+            let (n, part, turned) = (random.among(1, 5), random.among(1, 3), random.below(2) == 0);
+            let conv = Conv { n, extent, pad, channels, cols, part, turned };
             if conv.size().iter().all(|&size| size > 0) {
                 return conv;
             }
@@ -61,7 +64,7 @@ impl Conv {
         let b = if self.turned { [-3 * k * n, -k * n, 1, k] } else { [3 * k * n, k * n, n, 1] };
         let first = [-self.pad[0][0], -self.pad[1][0]];
         let (images, size, extent, a) = (self.n, self.size(), self.extent, self.image_steps());
-        Windows { images, size, extent, first, a, b, channels: k, cols: n }
+        Windows { images, size, extent, first, a, b, channels: k, cols: n, part: self.part }
     }
 
     fn of_gradient(&self) -> Windows {
@@ -132,17 +135,25 @@ fn computed(isa: Isa, conv: &Conv, x: *const f32, w: *const f32, parts: usize) -
     c
 }
 
-/// The gradient of the taps, so many rows of positions in a call.
+/// The gradient of the taps, so many rows of positions in a call, and part by part but for all of them.
 fn gradient_of(isa: Isa, conv: &Conv, x: *const f32, dy: *const f32, rows: usize) -> Vec<f32> {
     let windows = conv.of_gradient();
     let (channels, cols) = (conv.channels as usize, conv.cols as usize);
-    let mut ahead = vec![f32::NAN; ahead_len(channels, cols)];
+    let parts = windows.parts();
+    let mut ahead = vec![f32::NAN; parts * ahead_len(channels, cols)];
     let a = x.wrapping_offset(conv.origin());
-    for from in (0..SIDE).step_by(rows) {
+    let step = if rows == SIDE { usize::MAX } else { 1 };
+    for (first, from) in
+        (0..parts).step_by(step).flat_map(|first| (0..SIDE).step_by(rows).map(move |from| (first, from)))
+    {
         let mut workspace = vec![f32::NAN; sums_workspace_len(channels, cols)];
         let (to, ahead, workspace) = (SIDE.min(from + rows), ahead.as_mut_ptr(), workspace.as_mut_ptr());
-        // SAFETY: the windows name elements of both operands, and there is room for the sums.
-        unsafe { sums(isa, &windows, from, to, a, dy, ahead, workspace) };
+        // SAFETY: the windows name elements of both operands, and there is room for the sums of all parts.
+        unsafe { sums(isa, &windows, first, first.saturating_add(step), from, to, a, dy, ahead, workspace) };
+    }
+    for from in (0..SIDE).step_by(rows) {
+        // SAFETY: the sums of all parts were made.
+        unsafe { fold(isa, &windows, from, SIDE.min(from + rows), ahead.as_mut_ptr()) };
     }
     let all = 9 * channels;
     let mut c = vec![UNTOUCHED; (all + 1) * cols];
@@ -220,7 +231,7 @@ fn windows_and_gradients_are_sums_of_products_in_any_cut() {
 
 #[test]
 fn errors_are_no_larger_than_those_of_direct_sums() {
-    let conv = Conv { n: 2, extent: [16, 16], pad: [[1, 1]; 2], channels: 32, cols: 32, turned: false };
+    let conv = Conv { n: 2, extent: [16, 16], pad: [[1, 1]; 2], channels: 32, cols: 32, part: 1, turned: false };
     let (channels, cols) = (32, 32);
     let (x, w) = (conv.image(1), numbers(9 * channels * cols, 2));
     let dy = numbers(conv.rows() * cols, 3);

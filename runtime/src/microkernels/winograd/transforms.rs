@@ -58,6 +58,14 @@ pub(super) struct Taps {
     pub apart: usize,
 }
 
+/// Sums that are added to others, whole registers of them.
+#[derive(Clone, Copy)]
+pub(super) struct Addition {
+    pub len: usize,
+    pub from: *const f32,
+    pub to: *mut f32,
+}
+
 /// Some columns of a gradient, for one tap and channel.
 #[derive(Clone, Copy)]
 pub(super) struct Gradient {
@@ -88,6 +96,8 @@ pub(super) trait Winograd: gemm::Kernel {
     unsafe fn taps(of: &Taps);
     /// Transforms the sums of a gradient. Says whether all results are finite.
     unsafe fn gradient(of: &Gradient) -> bool;
+    /// Adds sums to others.
+    unsafe fn add(of: &Addition);
     /// Multiplies squares by taps.
     unsafe fn products(of: &Products);
     /// Adds up products of squares, for a row of positions.
@@ -105,6 +115,7 @@ macro_rules! transforms {
             transforms!(@one $register, $(#[$features])? results(of: &Results) -> bool);
             transforms!(@one $register, $(#[$features])? taps(of: &Taps));
             transforms!(@one $register, $(#[$features])? gradient(of: &Gradient) -> bool);
+            transforms!(@one $register, $(#[$features])? add(of: &Addition));
 
             unsafe fn products(of: &Products) {
                 $(#[$features])?
@@ -327,6 +338,15 @@ unsafe fn three<R: Register>([a, b, c, d]: [R; SIDE], tap: usize) -> R {
             1 => half(b.sub(c)),
             _ => half(b.add(c)).sub(d),
         }
+    }
+}
+
+#[inline(always)]
+unsafe fn add<R: Register>(of: &Addition) {
+    let &Addition { len, from, to } = of;
+    for at in (0..len).step_by(R::LANES) {
+        // SAFETY: as above.
+        unsafe { R::load(to.wrapping_add(at)).add(R::load(from.wrapping_add(at))).store(to.wrapping_add(at)) };
     }
 }
 
