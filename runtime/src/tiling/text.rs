@@ -237,6 +237,7 @@ impl fmt::Display for Units {
             UnitRows::Sums => f.write_str(": they are added up in order")?,
             UnitRows::Tile => f.write_str(": a tile, of which each thread has parts")?,
             UnitRows::LargeRight(bytes) => {
+            UnitRows::AllTerms => f.write_str(": each reads all of both operands")?,
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
             }
         }

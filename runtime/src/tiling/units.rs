@@ -70,6 +70,8 @@ pub enum UnitRows {
     LargeRight(usize),
     /// A product in runs has enough units of so many rows.
     Shared,
+    /// Each unit reads all of both operands, so there are few.
+    AllTerms,
     /// Each unit gathers the terms of all rows, so there are few.
     Gathered,
     /// A single sample has several units.
@@ -121,7 +123,10 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
             // That takes as long as the product of half of the rows: more units than cores would gather in vain.
             (shared(tiling.machine.cores.clamp(2, MANY)), UnitRows::Gathered)
         }
-        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => (shared(MANY), UnitRows::Shared),
+        // Each of them reads both operands, the other threads' parts as well: no more than threads.
+        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
+            (shared(tiling.machine.cores.clamp(2, MANY)), UnitRows::AllTerms)
+        }
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
             (tiling.m_tile_of(kernel), UnitRows::Shared)
         }
