@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind
 
 use super::entry::DriverEmitter;
 use crate::kernel::{Dot, Kernel, Limit, Runs};
-use crate::microkernels::runs::{AXES, Clip, Nest, ROWS, TERMS, TermAxis};
+use crate::microkernels::runs::{ACROSS, AXES, Clip, Nest, ROWS, TERMS, TermAxis};
 use crate::tiling::matmul::RunsLeft;
 use crate::types::Dim;
 
@@ -168,6 +168,7 @@ fn words(runs: &Runs, cols: usize, piece: usize, read: RunsLeft) -> Vec<Word> {
     }
     let gathered = match read {
         RunsLeft::InPlace | RunsLeft::ByColumn { .. } => 0,
+        RunsLeft::Across(_) => ACROSS,
         RunsLeft::Gathered(_) => TERMS,
         RunsLeft::GatheredRows(_) => ROWS,
     };

@@ -87,6 +87,12 @@ impl fmt::Display for Matmul {
                 let saved = grouped(*saved as u64);
                 write!(f, "in squares of 2 x 2 windows, which takes {saved} multiplications fewer an image: {ahead}")
             }
+            Matmul::InRuns { left: RunsLeft::Across(terms), .. } => {
+                write!(
+                    f,
+                    "of {terms} terms, each for a register of rows that are adjacent, right operand read in place"
+                )
+            }
             Matmul::InRuns { left: RunsLeft::Gathered(terms), .. } => {
                 write!(f, "of {terms} terms that are gathered for some rows at a time, right operand read in place")
             }
@@ -231,13 +237,13 @@ impl fmt::Display for Units {
         match self.why {
             UnitRows::Block => f.write_str(": a block")?,
             UnitRows::Shared => f.write_str(": enough units to share")?,
+            UnitRows::AllTerms => f.write_str(": each reads all of both operands")?,
             UnitRows::Gathered => f.write_str(": each gathers the terms of all")?,
             UnitRows::Sample => f.write_str(": one sample has several")?,
             UnitRows::Steps => f.write_str(": each takes all steps")?,
             UnitRows::Sums => f.write_str(": they are added up in order")?,
             UnitRows::Tile => f.write_str(": a tile, of which each thread has parts")?,
             UnitRows::LargeRight(bytes) => {
-            UnitRows::AllTerms => f.write_str(": each reads all of both operands")?,
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
             }
         }

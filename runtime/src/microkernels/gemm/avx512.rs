@@ -301,7 +301,7 @@ fn transposed_quarters(rows: [__m512; 4]) -> [__m512; 4] {
 /// The transpose of 16 x 16 floats: 4 x 4 inside the quarters of a register, then the quarters.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
+pub(in crate::microkernels) fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
     let mut quads = rows;
     for q in (0..16).step_by(4) {
         quads[q..q + 4].copy_from_slice(&transposed_quarters([rows[q], rows[q + 1], rows[q + 2], rows[q + 3]]));

@@ -3,9 +3,9 @@
 //! In: a nest and some of its rows. Out: calls of a microkernel. Absent: arithmetic.
 
 use super::RunsKernel;
-use super::gathered;
 use super::nest::{self, AXES, Nest, RowAxis, Span, copied, starts};
 use super::tile::{Around, Part, Tile};
+use super::{across, gathered};
 use crate::microkernels::gemm::Operand;
 use crate::tiling::matmul::line_by_line;
 
@@ -85,6 +85,8 @@ pub(super) unsafe fn rows<K: RunsKernel>(
         nest::TERMS => return unsafe { gathered::rows::<K>(nest, [lo, hi], a, b, c, workspace) },
         // SAFETY: the caller's promises.
         nest::ROWS => return unsafe { gathered::pieces::<K>(nest, [lo, hi], a, b, c, workspace) },
+        // SAFETY: the caller's promises.
+        nest::ACROSS => return unsafe { across::rows::<K>(nest, [lo, hi], a, b, c) },
         _ => {}
     }
     let cols = nest.cols as usize;

@@ -9,6 +9,7 @@
 //! **Order of summation.** Terms ascend in the order of their axes, the first axis outermost, in pieces that each start from zero and
 //! are added in order. A term that is left out adds nothing. The bits depend on neither tiles nor the rows of a call.
 
+mod across;
 mod driver;
 mod gathered;
 mod nest;
@@ -17,7 +18,7 @@ mod tile;
 
 use crate::microkernels::gemm::{self, Isa, on};
 use crate::tiling::matmul::GATHERED_TERMS;
-pub use nest::{AXES, Clip, Nest, ROWS, RowAxis, TERMS, TermAxis};
+pub use nest::{ACROSS, AXES, Clip, Nest, ROWS, RowAxis, TERMS, TermAxis};
 pub(super) use registers::Floats;
 
 /// A register of an instruction set: some floats.
@@ -54,6 +55,33 @@ pub(in crate::microkernels) trait Register: Copy {
             Self::load(floats.as_ptr())
         }
     }
+    /// The floats from one on and up to another, and zeros for the others. Only those have to be there.
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, [start, end]: [usize; 2]) -> Self {
+        let mut floats = [0.0; WIDEST];
+        for (at, float) in floats.iter_mut().enumerate().take(end).skip(start) {
+            // SAFETY: the caller's promise.
+            *float = unsafe { *from.wrapping_add(at) };
+        }
+        // SAFETY: no register is wider than the widest.
+        unsafe { Self::load(floats.as_ptr()) }
+    }
+    /// Writes rows of as many floats as there are registers, from one row to the next so far: the first float of every register, then
+    /// the second one, up to so many.
+    #[inline(always)]
+    unsafe fn store_across<const COLS: usize>(columns: &[Self; COLS], to: *mut f32, apart: usize, rows: usize) {
+        let mut floats = [[0.0; WIDEST]; COLS];
+        for (column, floats) in columns.iter().zip(&mut floats) {
+            // SAFETY: no register is wider than the widest.
+            unsafe { column.store(floats.as_mut_ptr()) };
+        }
+        for row in 0..rows {
+            for (col, floats) in floats.iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(row * apart + col) = floats[row] };
+            }
+        }
+    }
     /// Writes so many of the floats, or all of them.
     #[inline(always)]
     unsafe fn store_some(self, to: *mut f32, some: usize) {
@@ -75,6 +103,10 @@ trait RunsKernel: gemm::Kernel {
     /// # Safety
     /// That of [`tile::tile`], for a shape that [`gemm::Kernel::tile`] has.
     unsafe fn runs_tile(t: &tile::Tile);
+    /// Computes a tile of rows that registers hold.
+    /// # Safety
+    /// That of [`across::tile`].
+    unsafe fn across(t: &across::Rows);
     /// Gathers the pixels of a line for all taps but the outer ones.
     /// # Safety
     /// That of [`gathered::gather`].

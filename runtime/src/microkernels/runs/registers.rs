@@ -1,5 +1,6 @@
 //! The registers of each instruction set, and the tiles that are compiled for it.
 
+use super::across::{self, Rows};
 use super::gathered::{Line, Patches, gather};
 use super::tile::{ANY, BY_COLUMN, SOME_COLUMNS, Tile, UNIT_COL, UNIT_ROW, tile};
 use super::{Register, RunsKernel};
@@ -29,6 +30,16 @@ macro_rules! tiles {
                 }
             }
 
+            unsafe fn across(t: &Rows) {
+                $(#[$features])?
+                unsafe fn compiled(t: &Rows) {
+                    // SAFETY: the caller's promises.
+                    unsafe { across::tile::<$register, { <$kernel as gemm::Kernel>::LANES }>(t) }
+                }
+                // SAFETY: the caller's promises.
+                unsafe { compiled(t) }
+            }
+
             unsafe fn gather(patches: &Patches, line: &Line) {
                 $(#[$features])?
                 unsafe fn compiled(patches: &Patches, line: &Line) {
@@ -56,7 +67,7 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::*;
-    use crate::microkernels::gemm::avx512::lanes;
+    use crate::microkernels::gemm::avx512::{lanes, transposed};
 
     impl Register for __m256 {
         const LANES: usize = 8;
@@ -198,6 +209,27 @@ mod x86 {
         unsafe fn load_some(from: *const f32, some: usize) -> __m512 {
             // SAFETY: as above, and lanes that the mask leaves out are not read.
             unsafe { _mm512_maskz_loadu_ps(lanes(some), from) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_part(from: *const f32, [start, end]: [usize; 2]) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_maskz_loadu_ps(lanes(end) & !lanes(start), from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_across<const COLS: usize>(columns: &[__m512; COLS], to: *mut f32, apart: usize, rows: usize) {
+            // SAFETY: as above.
+            let mut block = [unsafe { Self::zero() }; 16];
+            block[..COLS].copy_from_slice(columns);
+            // SAFETY: as above.
+            let block = unsafe { transposed(block) };
+            for (row, floats) in block.iter().enumerate() {
+                if row < rows {
+                    // SAFETY: as above, for writes.
+                    unsafe { floats.store_some(to.wrapping_add(row * apart), COLS) };
+                }
+            }
         }
 
         #[inline(always)]

@@ -270,6 +270,11 @@ fn close(nest: &Nest, wanted: &[(f64, f64)], found: &[f32], what: &str) {
     }
 }
 
+/// The ways to read the left operand: what is gathered may also lie in registers of rows.
+fn ways(nest: &Nest) -> [i64; 2] {
+    [nest.gathered, if nest.gathered == TERMS { ACROSS } else { nest.gathered }]
+}
+
 /// How many convolutions are tried: few on aarch64, which is an emulator as a rule.
 const CONVOLUTIONS: u64 = if cfg!(target_arch = "aarch64") { 24 } else { 150 };
 
@@ -282,9 +287,10 @@ fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
             let [x, b] = conv.operands(&nest, seed);
             let wanted = exact(&nest, conv.origin(), &x, &b);
             let mut bits: Option<Vec<u32>> = None;
-            for isa in Isa::available() {
+            for (isa, gathered) in Isa::available().into_iter().flat_map(|isa| ways(&nest).map(|way| (isa, way))) {
                 for step in [rows(&nest), 1 + random.next(40) as usize] {
-                    let what = format!("{conv:?}, kind {kind}, {isa:?}, {step} rows a call");
+                    let nest = Nest { gathered, ..nest };
+                    let what = format!("{conv:?}, kind {kind}, {isa:?}, read in way {gathered}, {step} rows a call");
                     let found = computed(isa, &nest, conv.origin(), x.as_ptr(), b.as_ptr(), step);
                     close(&nest, &wanted, &found, &what);
                     if isa.fuses() {
@@ -355,8 +361,10 @@ fn nothing_is_touched_outside_of_the_operands() {
             let wanted = exact(&nest, conv.origin(), &x, &b);
             for (isa, after) in Isa::available().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
                 let (x, b) = (Guarded::new(&x, after), Guarded::new(&b, after));
-                let found = computed(isa, &nest, conv.origin(), x.data, b.data, rows(&nest));
-                close(&nest, &wanted, &found, &format!("{conv:?} under {isa:?}"));
+                for gathered in ways(&nest) {
+                    let found = computed(isa, &Nest { gathered, ..nest }, conv.origin(), x.data, b.data, rows(&nest));
+                    close(&nest, &wanted, &found, &format!("{conv:?} under {isa:?}, read in way {gathered}"));
+                }
             }
         }
     }
