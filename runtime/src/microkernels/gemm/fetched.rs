@@ -20,6 +20,11 @@ impl<'a> Fetched<'a> {
         Fetched { matrices, before: 0 }
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(self) -> bool {
+        self.matrices.is_empty()
+    }
+
     /// The same after so many floats of each.
     pub(super) fn after(self, floats: usize) -> Fetched<'a> {
         Fetched { before: self.before + floats, ..self }

@@ -62,11 +62,42 @@ pub(super) enum Columns {
 /// # Safety
 /// That of [`super::gemm`].
 pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block<'_>, b: Operand, workspace: *mut f32) {
+    if !copies.left && !copies.right && is_row_of_tiles::<K>(&whole) {
+        // SAFETY: the caller's promises.
+        return unsafe { row_of_tiles::<K>(whole, b) };
+    }
     let columns = if copies.right { Columns::Strided(b) } else { Columns::InPlace(b) };
     let panel = whole.n.next_multiple_of(K::LANES).min(K::NR) * whole.k.count.min(KC);
     for block in whole.parts() {
         // SAFETY: the block lies inside A and C; the workspace holds one panel of B and one block of A.
         unsafe { run::<K>(copies.left, block, columns, workspace.add(panel), workspace) }
+    }
+}
+
+/// Whether a product is one row of tiles, of all its terms in one go.
+fn is_row_of_tiles<K: Kernel>(whole: &Block<'_>) -> bool {
+    let Block { rows, n, k, fetched, .. } = whole;
+    let plain = k.triangle.is_none() && !k.adds && fetched.is_empty();
+    plain && (1..=K::MR).contains(rows) && (1..=k.piece).contains(&k.count) && (K::EXACT || n.is_multiple_of(K::LANES))
+}
+
+/// Such a product whose operands are read where they lie: as [`run`] computes it, without the loops that few rows would wait for.
+/// # Safety
+/// That of [`super::gemm`]. The columns of B are adjacent, and rows or terms of A are.
+unsafe fn row_of_tiles<K: Kernel>(whole: Block<'_>, b: Operand) {
+    let Block { rows, n, k, a, c, ldc, .. } = whole;
+    let (mut j, mut wide) = (0, K::widest(rows));
+    while j < n {
+        while wide > n - j && wide > K::NR {
+            wide /= 2;
+        }
+        let (cols, own) = (wide.min(n - j), b.at(0, j).ptr);
+        let ahead = ahead::<K>(Columns::InPlace(b), (n, k.count), (0, k.count), j + cols, 0, own);
+        let (c, accumulate) = (c.wrapping_add(j), false);
+        let tile = Tile { rows, cols, depth: k.count, a, b: own, b_row: b.row, c, ldc, accumulate, ahead };
+        // SAFETY: the tile lies inside the product, and its width is one that the kernel has.
+        unsafe { K::tile(&tile) };
+        j += cols;
     }
 }
 
