@@ -54,6 +54,8 @@ pub enum MaterializeReason {
     Outside,
     /// Each step of a loop has one.
     Step,
+    /// Each step of a loop reads what the one before has left, and nobody else does.
+    Carried,
     /// It is a part of a concatenation.
     Part,
     /// It is added up tile by tile.

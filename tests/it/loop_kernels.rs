@@ -121,6 +121,61 @@ fn code_and_what_a_step_passes_on_do_not_grow_with_the_steps() {
     assert_eq!(few, many);
 }
 
+/// The last state of `h' = tanh(h w + x_p)` without its mean over the batch. Every step may look back at the state before it when
+/// it has made the next one, and all states may be wanted.
+fn centered(steps: usize, [looks_back, all]: [bool; 2], reverse: bool) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(steps), Dim::Fixed(20)]));
+    let x = handmade::input(&mut b, "x", ty);
+    let sequence = b.transpose(x, &[1, 0, 2]);
+    let w = handmade::parameter(&mut b, "w", &[20, 20]);
+    let shape = Shape(vec![Dim::B, Dim::Fixed(20)]);
+    let start = b.constant(0.25, &shape);
+    let carry = b.carry(start, steps, reverse);
+    let element = b.element(carry, sequence);
+    let product = b.dot(carry, w, false, false);
+    let sum = b.add(product, element);
+    let bent = b.tanh(sum);
+    let next = without_mean(&mut b, bent);
+    let again = b.dot(next, w, false, false);
+    let change = b.sub(again, carry);
+    let history = b.history(carry, next);
+    let changes = b.collect(history, change);
+    let last = b.slice(history, 0, if reverse { 0 } else { steps }, 1, 1);
+    let last = b.reshape(last, shape);
+    handmade::output(&mut b, Role::Output(0), last);
+    for (index, rows) in [(looks_back, changes), (all, history)]
+        .into_iter()
+        .filter(|(wanted, _)| *wanted)
+        .map(|(_, rows)| rows)
+        .enumerate()
+    {
+        let rows = b.transpose(rows, &[1, 0, 2]);
+        handmade::output(&mut b, Role::Output(1 + index), rows);
+    }
+    b.finish()
+}
+
+#[test]
+fn a_state_that_only_the_next_step_reads_has_the_memory_of_one_step() {
+    for (what, one) in [([false, false], true), ([true, false], false), ([false, true], false)] {
+        let [few, many] = [7, 70].map(|steps| planned(&simplify(&centered(steps, what, false)), 64, 1).1.arena);
+        assert_eq!(few == many, one, "{what:?}: {few} and {many} floats");
+        for (steps, reverse) in [(1, false), (2, true), (5, false), (5, true)] {
+            let graph = centered(steps, what, reverse);
+            for threads in 1..=3 {
+                let mut compiled = Compiled::for_threads(&graph, 70, threads);
+                for batch in [1, 9, 70] {
+                    let values = draw::singles(&draw::values(&graph, batch, batch as u64));
+                    let results = compiled.run(batch, &values);
+                    let name = format!("{what:?}, {steps} steps, reverse {reverse}, {batch} rows");
+                    Reference::new(&unroll(&graph), batch, &values).check(&name, &results);
+                }
+            }
+        }
+    }
+}
+
 /// The gradients by `w`, and by the first state if that is trained, of `h' = tanh(h w + x_p)`, of which the squares of all states are
 /// the loss.
 fn trained(steps: usize, first_state: bool) -> Graph {

@@ -208,6 +208,7 @@ fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
                         readers.iter().any(in_loop) && fused.loop_of(index).is_none()
                     }
                     Some(MaterializeReason::Step) => kernel.is_strided(write),
+                    Some(MaterializeReason::Carried) => write.part && write.access.position == 0,
                     Some(MaterializeReason::Part) => write.part && !write.coordinates.is_empty(),
                     Some(MaterializeReason::Overwritten) => graph[write.origin].operands.iter().any(|&operand| {
                         let written = |param| graph.output(&Role::Update(param)).is_some();

@@ -263,7 +263,7 @@ fn a_step_of_an_lstm_is_a_product_and_its_gates() {
       %13 = add %10, lstm1.recurrent.bias[i] : f32[B,3,8]            # lstm1
       materialize %13                                                # for kernel 2: a loop reads it
     kernel 1: b B, i 4, 0 FLOP, 16*B bytes                           # no kernel over B x 4 has its operands
-      materialize 0 as %35[0]                                        # for kernels 2, 3, 4: each step has one
+      materialize 0 as %35                                           # for kernels 2, 3, 4: one step leaves it to the next
     loop of 3 steps: kernels 2, 3                                    # each sample by itself
     kernel 2: b B, i 8, 120*B FLOP, 216*B + 192 bytes                # a matmul
       %18 = dot %35, lstm1.recurrent.weight : f32[B,8]               # lstm1
@@ -274,15 +274,15 @@ fn a_step_of_an_lstm_is_a_product_and_its_gates() {
       %26 = sigmoid %19[b, i+2] : f32[B,2]                           # lstm1
       %27 = sigmoid %19[b, i+6] : f32[B,2]                           # lstm1
       %28 = tanh %19[b, i+4] : f32[B,2]                              # lstm1
-      %29 = mul %26, %35[p, b, i+2] : f32[B,2]                       # lstm1
+      %29 = mul %26, %35[b, i+2] : f32[B,2]                          # lstm1
       %30 = mul %25, %28 : f32[B,2]                                  # lstm1
       %31 = add %29, %30 : f32[B,2]                                  # lstm1
       %32 = tanh %31 : f32[B,2]                                      # lstm1
       %33 = mul %27, %32 : f32[B,2]                                  # lstm1
-      materialize %31 as %35[p+1, b, i+2]                            # for kernel 4: a part of a concatenation
-      materialize %33 as %35[p+1, b, i]                              # for kernel 4: a part of a concatenation
+      materialize %31 as %35[b, i+2]                                 # for kernel 4: a part of a concatenation
+      materialize %33 as %35[b, i]                                   # for kernel 4: a part of a concatenation
     kernel 4: b B, i 2, 0 FLOP, 16*B bytes                           # no kernel over B x 2 has its operands
-      materialize %35[3, b, i]                                       # output y
+      materialize %35[b, i]                                          # output y
     in all: 5 kernels, 318*B FLOP, 536*B + 320 bytes
     unfused: 318*B FLOP, 2,872*B + 320 bytes
     ");

@@ -70,7 +70,13 @@ impl View<'_> {
         let writes = self.kernel.writes.iter().filter(|write| write.value == Arg::Value(index) && !write.copied);
         let overwrites = |write: &Write| {
             let product = self.memory.product == Some(ProductRows::Tile(write.buffer));
-            product || !self.fused.is_computed(write.buffer) || self.memory.in_place.contains_key(&write.buffer)
+            // A state that a step leaves in the place of the one that it has read.
+            let again = write.part
+                && self.kernel.reads.iter().any(|read| read.buffer == write.buffer && read.access.position == 0);
+            product
+                || again
+                || !self.fused.is_computed(write.buffer)
+                || self.memory.in_place.contains_key(&write.buffer)
         };
         let placed = writes.filter_map(|write| self.slot_written(write).map(|slot| (slot, overwrites(write))));
         let spilled = self.memory.spills.get(&index).map(|&at| (Slot::Scratch(at), false));

@@ -73,7 +73,7 @@ pub(super) fn finish(
         names: Names::new(g),
         buffers: buffers.all,
     };
-    loops.close(&mut fused);
+    loops.close(g, &mut fused);
     end_alone(&mut fused);
     Ok(fused)
 }

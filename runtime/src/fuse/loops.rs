@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use super::carried::{Steps, settle};
 use super::choose::Bound;
 use super::domain::{Domain, elsewhere, is_memory};
 use super::legalize::empty::is_empty;
@@ -111,10 +112,19 @@ impl Loops {
     }
 
     /// Notes in kernels that are done which of them are loops.
-    pub(super) fn close(&self, fused: &mut Fused) {
+    pub(super) fn close(&self, g: &Graph, fused: &mut Fused) {
         for (number, kernels) in self.placed.clone() {
             let Loop { steps, reverse, .. } = self.all[number];
             fused.loops.push(kernel::Loop { kernels, steps, reverse, rows: None, idle: Vec::new() });
+        }
+        for number in 0..fused.loops.len() {
+            // Inside of another loop, what a state begins with is written at each step of that.
+            let kernels = &fused.loops[number].kernels;
+            let is_alone = kernels.clone().all(|index| fused.loops_around(index).eq([number]));
+            if is_alone {
+                let kernel::Loop { kernels, steps, reverse, .. } = fused.loops[number].clone();
+                settle(fused, &Steps { kernels, count: steps, reverse }, |id| matches!(g[id].op, Op::History { .. }));
+            }
         }
         for number in (0..fused.loops.len()).rev() {
             // Where a loop is cut by samples, so is what is inside of it.

@@ -10,6 +10,7 @@ mod minimum_cut;
 mod rematerialize;
 mod blocks;
 mod bounds;
+mod carried;
 mod choose;
 mod collapse;
 mod domain;

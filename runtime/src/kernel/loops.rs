@@ -213,7 +213,10 @@ fn passed_on(fused: &Fused) -> Result<(), String> {
             let mut outside = (0..fused.kernels.len()).filter(|other| !run.kernels.contains(other));
             let result = fused.results.iter().any(|&(_, buffer, _)| buffer == write.buffer);
             let param = !fused.is_computed(write.buffer);
-            if param || result || outside.any(|other| reads(&other)) {
+            // What there was before the first step is the state that each step leaves to the next, and the last one to all.
+            let before = fused.kernels[..run.kernels.start].iter().flat_map(|kernel| &kernel.writes);
+            let carried = write.access.position == 0 && before.into_iter().any(|other| other.buffer == write.buffer);
+            if param || result || !carried && outside.any(|other| reads(&other)) {
                 let name = fused.buffer_name(write.buffer);
                 return Err(format!("kernel {index} writes {name} at every step, of which one is left"));
             }

@@ -3,7 +3,7 @@
 //! Checked by brute force with one sample and with two: writes and reads in the order in which they happen, element by element. Large
 //! buffers are left out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::{Affine, BufferId, Fused, Kernel};
@@ -25,6 +25,7 @@ pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
     }
     for batch in [1, 2] {
         let mut whole: HashMap<BufferId, Vec<Option<Time>>> = HashMap::new();
+        let mut again: HashSet<(BufferId, i64)> = HashSet::new();
         let parts = fused.kernels.iter().flat_map(|kernel| &kernel.writes).filter(|write| write.part);
         for buffer in parts.map(|write| write.buffer) {
             let len = fused.buffer(buffer).shape.len_at(batch);
@@ -40,8 +41,16 @@ pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
                     let now = time(fused, index, step);
                     for &place in &places {
                         let element = usize::try_from(place + moved).ok().and_then(|place| elements.get_mut(place));
-                        let written = element.map(|element| element.replace(Rc::clone(&now)));
-                        if written != Some(None) {
+                        let fits = match element {
+                            Some(element @ None) => element.replace(Rc::clone(&now)).is_none(),
+                            // A state that each step leaves in place of the one before is there from the beginning.
+                            Some(Some(first)) => {
+                                let in_loop = fused.loop_of(index).is_some() && write.access.position == 0;
+                                in_loop && first[0] < now[0] && again.insert((write.buffer, place))
+                            }
+                            None => false,
+                        };
+                        if !fits {
                             let name = fused.buffer_name(write.buffer);
                             return Err(format!("kernel {index} writes element {} of {name} once more", place + moved));
                         }

@@ -165,7 +165,11 @@ impl Text<'_> {
             let places: Vec<String> = write.coordinates.iter().map(|coordinate| self.affine(coordinate)).collect();
             return format!(" as {}[{}]", self.fused.buffer_name(write.buffer), places.join(", "));
         }
-        let dims = &self.fused.buffer(write.buffer).shape.0[1..];
+        let shape = &self.fused.buffer(write.buffer).shape;
+        if shape.len() == Dim::product(&self.kernel.axes) {
+            return format!(" as {}", self.fused.buffer_name(write.buffer));
+        }
+        let dims = &shape.0[1..];
         let row: usize = dims.iter().filter(|dim| !dim.is_batch()).map(|dim| dim.factor()).product();
         let first = write.access.at.constant / row.max(1) as i64;
         let steps = vec![i64::from(write.access.position != 0)];

@@ -107,6 +107,7 @@ impl Text<'_> {
             Some(MaterializeReason::Overwritten) => "made of what is overwritten".to_string(),
             Some(MaterializeReason::Outside) => "a loop reads it".to_string(),
             Some(MaterializeReason::Step) => "each step has one".to_string(),
+            Some(MaterializeReason::Carried) => "one step leaves it to the next".to_string(),
             Some(MaterializeReason::Part) => "a part of a concatenation".to_string(),
             Some(MaterializeReason::Tiles) => "added up tile by tile".to_string(),
         };

@@ -1,5 +1,7 @@
 //! How many samples of a loop take all steps before others take the first.
 
+use std::collections::BTreeSet;
+
 use crate::kernel::{BufferId, Fused};
 
 use super::{Alone, Tiling, UnitRows, Units};
@@ -24,7 +26,8 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, number: usize) -> LoopTilin
     let most = rows.iter().copied().max().unwrap_or(1).max(1);
     // Of each sample, what a step passes on.
     let writes = kernels.clone().flat_map(|index| &fused.kernels[index].writes);
-    let passed: Vec<BufferId> = writes.filter(|write| write.access.position == 0).map(|write| write.buffer).collect();
+    let passed: BTreeSet<BufferId> =
+        writes.filter(|write| write.access.position == 0).map(|write| write.buffer).collect();
     let mut bytes = passed.iter().map(|&buffer| fused.buffer(buffer).shape.len_at(1).saturating_mul(4)).sum::<usize>();
     for index in kernels.clone().filter(|&index| fused.kernels[index].dot.is_some()) {
         let kernel = &fused.kernels[index];
