@@ -225,20 +225,25 @@ struct Needs {
 fn native_isa(microkernels: gemm::Isa, registers: Registers) -> Result<OwnedTargetIsa, BuildError> {
     let older = cfg!(target_arch = "x86_64") && microkernels == gemm::Isa::Portable;
     let builder = cranelift_native::builder_with_options(!older);
-    let mut builder = builder.map_err(|message| BuildError::Machine(message.to_string()))?;
+    let builder = builder.map_err(|message| BuildError::Machine(message.to_string()))?;
     #[cfg(target_arch = "x86_64")]
-    if older {
-        let has = [
-            ("has_sse3", is_x86_feature_detected!("sse3")),
-            ("has_ssse3", is_x86_feature_detected!("ssse3")),
-            ("has_sse41", is_x86_feature_detected!("sse4.1")),
-            ("has_sse42", is_x86_feature_detected!("sse4.2")),
-        ];
-        for (flag, _) in has.into_iter().filter(|(_, has)| *has) {
-            builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
-        }
-    }
+    let builder = if older { before_avx(builder)? } else { builder };
     finish_isa(builder, registers)
+}
+
+/// With what this machine has of the instructions that were there before AVX.
+#[cfg(target_arch = "x86_64")]
+fn before_avx(mut builder: cranelift_codegen::isa::Builder) -> Result<cranelift_codegen::isa::Builder, BuildError> {
+    let has = [
+        ("has_sse3", is_x86_feature_detected!("sse3")),
+        ("has_ssse3", is_x86_feature_detected!("ssse3")),
+        ("has_sse41", is_x86_feature_detected!("sse4.1")),
+        ("has_sse42", is_x86_feature_detected!("sse4.2")),
+    ];
+    for (flag, _) in has.into_iter().filter(|(_, has)| *has) {
+        builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
+    }
+    Ok(builder)
 }
 
 /// How registers are given to values.
