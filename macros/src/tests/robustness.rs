@@ -200,7 +200,7 @@ fn surface(expanded: &str) -> Vec<String> {
                         syn::ImplItem::Fn(inner) => inner.sig.to_token_stream().to_string(),
                         syn::ImplItem::Type(inner) => inner.to_token_stream().to_string(),
                         syn::ImplItem::Const(inner) => inner.ident.to_string(),
-                        other => panic!("{other:?}"),
+                        other => panic!("{}", other.to_token_stream()),
                     };
                     surface.push(format!("impl {of} for {}: {header}", name.to_token_stream()));
                 }
