@@ -189,7 +189,7 @@ def text(lines, peak, profile, scaling, seconds):
     parts.append(
         "Where the time goes, kernel by kernel, each at its best: what the products of a step would take at the arithmetic peak; "
         "what their kernels take beyond that, for operands that travel from memory and between caches, their rearrangement, "
-        "and all that is fused behind a product; kernels without one.\n"
+        "and all that is fused after a product; kernels without one.\n"
     )
     parts.append(profile)
     parts.append(scaling)

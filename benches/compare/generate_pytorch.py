@@ -62,7 +62,7 @@ def one(width, layers, heads, length):
 
 
 torch.set_num_threads(1)
-print(f"| a token, us, PyTorch {torch.__version__} | behind 64 | behind 512 |")
+print(f"| a token, us, PyTorch {torch.__version__} | after 64 | after 512 |")
 print("| --- | ---: | ---: |")
 with torch.inference_mode():
     print("| d 128, 4 layers |", one(128, 4, 4, 64), "|", one(128, 4, 4, 512), "|", flush=True)

@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class Wide(nn.Module):
-    """Two convolutions behind a norm each, whose result is added to what came in, or to a projection of it behind the first norm."""
+    """Two convolutions after a norm each, whose result is added to what came in, or to a projection of it after the first norm."""
 
     def __init__(self, inputs, outputs, stride):
         super().__init__()
@@ -61,7 +61,7 @@ class Wide(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Attention to what came before, and two layers, each behind a norm and beside a way around it."""
+    """Attention to what came before, and two layers, each after a norm and beside a way around it."""
 
     def __init__(self, width, heads):
         super().__init__()

@@ -21,7 +21,7 @@ import numpy as np
 class Workload:
     batch: int
     widths: tuple  # of the input, the hidden layers and the output
-    activation: str  # behind every hidden layer
+    activation: str  # after every hidden layer
     norm: bool  # batch norm between a hidden layer and its activation
     bias: bool  # of the hidden layers; the last one always has one
     optimizer: str

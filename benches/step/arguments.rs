@@ -63,7 +63,7 @@ pub struct Arguments {
     pub warmup: f64,
     /// Where to append the line.
     pub out: Option<PathBuf>,
-    /// Whether measurements wait for a line each.
+    /// Whether measurements wait for one line each.
     pub turns: bool,
     /// How many steps to make instead of measuring.
     pub steps: Option<usize>,

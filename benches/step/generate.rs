@@ -1,4 +1,4 @@
-//! One token of a text after the other, with keys and values kept: how long each takes behind so many.
+//! One token of a text after the other, with keys and values kept: how long each takes after so many.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -33,7 +33,7 @@ const TEXTS: usize = 5;
 
 /// Prints a table, on one thread; `benches/compare/generate_pytorch.py` prints that of PyTorch.
 pub fn measure() -> Result<()> {
-    println!("| a token, us | behind 64 | behind 512 |");
+    println!("| a token, us | after 64 | after 512 |");
     println!("| --- | ---: | ---: |");
     let small = [one(Small::predictor().build()?, 64)?, one(SmallFar::predictor().build()?, 512)?];
     let large = [one(Large::predictor().build()?, 64)?, one(LargeFar::predictor().build()?, 512)?];

@@ -66,7 +66,7 @@ fn functions(roots: &[u64]) -> Result<Vec<Vec<Instruction>>> {
             continue;
         }
         let mut bytes = vec![PADDING; MOST_BYTES];
-        // What is called may be behind the end of what can be read.
+        // What is called may be past the end of what can be read.
         let Ok(len) = memory.read_at(&mut bytes, start) else { continue };
         let function = function(&bytes[..len], start);
         let end = function.last().map_or(start, Instruction::next_ip);

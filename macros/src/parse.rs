@@ -428,13 +428,13 @@ impl Parser<'_> {
         }
     }
 
-    /// To behind the next `;`, or to the next clause or item that is certain to be one.
+    /// To after the next `;`, or to the next clause or item that is certain to be one.
     fn skip_to_clause(&mut self, input: ParseStream<'_>) {
         self.skip(input, |input| input.at(Token![;]) || at_clause(input) || at_item(input));
         let _: syn::Result<Token![;]> = input.parse();
     }
 
-    /// To behind the next `;` or `{ .. }`.
+    /// To after the next `;` or `{ .. }`.
     fn skip_item(&mut self, input: ParseStream<'_>) {
         self.skip(input, |input| input.at(Token![;]) || input.at(token::Brace));
         let _: Option<TokenTree> = next(input);

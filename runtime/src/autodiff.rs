@@ -1,6 +1,6 @@
 //! Symbolic reverse mode: from a forward graph, one joint graph with the gradient of the loss by every parameter.
 //!
-//! In: a graph with a loss. Out: the same graph, the operations of the backward pass behind those of the forward pass,
+//! In: a graph with a loss. Out: the same graph, the operations of the backward pass after those of the forward pass,
 //! and a gradient for each wanted parameter. The sweep runs once from the loss to the front, applying each operation's
 //! own rule (Griewank & Walther 2008, section 3.2); cotangents that meet are added. Only what lies between a wanted
 //! parameter and the loss is visited.

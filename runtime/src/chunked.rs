@@ -10,7 +10,7 @@ use crate::ir::ops::{Body, Form, Reduction, SUM};
 use crate::ir::{Builder, Graph, InputSlot, NodeId, NodeMap, Op, Output, Role, Slots, rewrite};
 use crate::types::{Dim, Shape, TensorType};
 
-/// A graph taken apart. Every part has further inputs behind those it is given by the user: how many rows there are in all,
+/// A graph taken apart. Every part has further inputs after those it is given by the user: how many rows there are in all,
 /// how many lie before this piece, and the merged totals of the levels before, in order. The last part has these alone.
 #[derive(Debug)]
 pub struct Parts {

@@ -63,7 +63,7 @@ pub struct Signals {
     pub states: Option<NodeId>,
 }
 
-/// Replaces all results by measures: the one of index `i` has the role `Probe(i)`, and the loss is a probe behind the last,
+/// Replaces all results by measures: the one of index `i` has the role `Probe(i)`, and the loss is a probe after the last,
 /// so that all are computed even if it is not finite. `signals` are the gradients of what the layers give, `gradients` those
 /// of the parameters with their indices; the updates are found by their roles.
 pub fn diagnose(

@@ -272,7 +272,7 @@ pub enum RunError {
     },
 }
 
-/// The reason, behind a colon.
+/// The reason, after a colon.
 fn because(fault: &Option<Box<Fault>>) -> String {
     fault.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default()
 }

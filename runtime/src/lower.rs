@@ -427,7 +427,7 @@ impl Lowering<'_> {
         if let Some(value) = self.own_name(name) {
             return self.declared(value);
         }
-        // In the body of a loop, the path of a parameter may begin behind that of the loop.
+        // In the body of a loop, the path of a parameter may begin after that of the loop.
         let around: Vec<String> = self.around().map(|known| format!("{}{name}", known.owner)).collect();
         let own = around.into_iter().find(|own| self.param_of(own).is_some());
         if own.is_none()

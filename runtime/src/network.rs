@@ -166,7 +166,7 @@ pub enum Kind<'a> {
         /// The shortcut, if there is one.
         skip: Option<&'a [Stage<'a>]>,
     },
-    /// A body `n` times, one copy behind the other, each with parameters of its own.
+    /// A body `n` times, one copy after the other, each with parameters of its own.
     ///
     /// - Value: `y = body(.. body(x) ..)`
     /// - Shapes: those of the copies one after the other; each takes what the one before it gives

@@ -19,7 +19,7 @@ use crate::network::is_normal_f32;
 /// ```
 ///
 /// In the formulas `t` is the number of steps made before, so 0 at the first, and `r` the rate given. They are those of
-/// PyTorch's schedulers, moved on once a step. The rate of a schedule with an end stays what it is there.
+/// PyTorch's schedulers, moved on once per step. The rate of a schedule with an end stays what it is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     rate: f64,

@@ -83,7 +83,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The first element behind this one that is not finite.
+    /// The first element that this one is made of and that is not finite.
     fn origin(&self, mut id: NodeId, mut at: usize) -> (NodeId, usize) {
         loop {
             let elements = self.elements(id, at);

@@ -130,7 +130,7 @@ fn nothing_is_computed_behind_the_diagonal() {
         assert!(in_part >= kernels && (in_part > 0) == (kernels > 0), "{in_part} kernels\n{fused}");
         let parts = fused.kernels.iter().filter_map(|kernel| kernel.dot.as_ref()?.triangle).map(|it| it.part);
         let columns = parts.filter(|part| *part == TrianglePart::Columns).count();
-        assert_eq!(columns, 0, "somebody looks behind the diagonal\n{fused}");
+        assert_eq!(columns, 0, "somebody looks past the diagonal\n{fused}");
     }
 }
 

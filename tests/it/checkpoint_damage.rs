@@ -240,7 +240,7 @@ fn names_that_occur_twice_and_data_with_gaps_are_found_before_anything_is_made_o
     it names `77` twice
     it names `77` twice
     `last` overlaps with the tensor before it
-    `last` begins behind a gap
+    `last` begins after a gap
     its last tensor ends at byte N+1 of the data, of which there are N+3
     `last` ends at byte N+9 of the data, of which there are N+1
     its metadata name `77` twice

@@ -126,7 +126,7 @@ impl Compiled {
         results
     }
 
-    /// The same with a page that may not be touched behind the arena, the parameters and each input, or before them.
+    /// The same with a page that may not be touched after the arena, the parameters and each input, or before them.
     #[cfg(target_os = "linux")]
     pub fn run_beside_pages(&mut self, batch: usize, values: &Values, after: bool) -> Results {
         let room = |numbers: Vec<f32>| Room::Pages(Guarded::new(&numbers, after));

@@ -154,7 +154,7 @@ fn the_update_goes_into_the_epilogue_of_the_gradient_which_is_never_kept() {
 
 #[test]
 fn a_cheap_map_is_computed_again_rather_than_kept() {
-    // x - mean, in the sum and behind it.
+    // x - mean, in the sum and after it.
     assert_snapshot!(fused(|b| {
         let (x, mean) = (x(b, "x", 3), parameter(b, "mean", &[3]));
         let shape = b.shape(x);
@@ -200,7 +200,7 @@ fn an_expensive_map_is_kept_rather_than_computed_again() {
 
 #[test]
 fn a_map_that_would_need_another_value_kept_is_kept_itself() {
-    // The gradient behind a relu: computing it again would need the product before it in memory.
+    // The gradient after a relu: computing it again would need the product before it in memory.
     let fused = trained::<Norm>();
     assert_snapshot!(kernel(&fused, kernel_with(&fused, "dense2.weight.T")), @"
     kernel 5: B x 4, 40*B FLOP, 36*B + 96 bytes                      # a matmul

@@ -131,7 +131,7 @@ fn what_is_longer_than_the_network_is_read_anew_from_its_second_half() {
         (generator.len(), generator.logits().expect("tokens went in").to_vec())
     };
     assert_eq!(logits(&text[..12]).0, 12);
-    // The thirteenth stands behind the seventh to the twelfth.
+    // The thirteenth stands after the seventh to the twelfth.
     assert_eq!(logits(&text[..13]), (7, logits(&text[6..13]).1));
     assert_eq!(logits(&text), (9, logits(&text[6..15]).1));
     let mut generator = predictor.generator().expect("it looks back alone");

@@ -122,7 +122,7 @@ pub fn stage(layer: &'static LayerDef, args: &[Arg], segment: &'static str) -> S
     Stage { kind, segment, named: false, text: layer.name, at: At(0) }
 }
 
-/// These arguments, and the defaults of those behind them.
+/// These arguments, and the defaults of those after them.
 pub fn completed(layer: &LayerDef, mut args: Vec<Value<'static>>) -> Vec<Value<'static>> {
     args.extend(layer.args.iter().skip(args.len()).filter_map(|arg| arg.default.map(Value::Known)));
     args
@@ -232,7 +232,7 @@ pub fn queries_and_keys(b: &mut Builder, shape: &Shape) -> [NodeId; 2] {
     })
 }
 
-/// Scores with minus infinity for every key behind its query.
+/// Scores with minus infinity for every key after its query.
 pub fn looking_back(b: &mut Builder, scores: NodeId) -> NodeId {
     let shape = b.shape(scores);
     let [query, key] = queries_and_keys(b, &shape);

@@ -16,7 +16,7 @@ use crate::oracle::array::Array;
 pub const F64: Bound = Bound { relative: 1e-12, absolute: 1e-12 };
 pub const F32: Bound = Bound { relative: 2e-6, absolute: 4e-6 };
 
-/// Compares all results that a case has: `y`, next statistics, and the gradients whose name is that of a value behind a `d`. It is
+/// Compares all results that a case has: `y`, next statistics, and the gradients whose name is that of a value after a `d`. It is
 /// in inference where its name ends so.
 pub fn check(case: &Case, layer: &'static LayerDef, args: &[Arg]) {
     let (graph, values) = graph(case, layer, args);

@@ -34,7 +34,7 @@ network! {
 }
 
 network! {
-    /// How much all targets weigh is known behind the logits alone, and their gradient needs it: it is made by itself.
+    /// How much all targets weigh is known after the logits alone, and their gradient needs it: it is made by itself.
     Weighted<x: [B, 12] -> logits: [B, 6]> { Dense(17), tanh, Dense(6) }
     loss(label: [u8; B]) = cross_entropy(logits, label, class_weights = [0.5, 1.0, 2.0, 0.0, 3.0, 0.25]);
 }

@@ -1,5 +1,5 @@
 //! Kernels over matrices that exceed the cache ask for what comes next: the results are those of kernels that don't, also
-//! where they ask behind the last row.
+//! where they ask past the last row.
 
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::interp::{Tensor, Values};

@@ -38,7 +38,7 @@ pub struct Spec {
     pub outputs: usize,
     /// The main term of the loss, if there is one.
     pub loss: Option<Criterion>,
-    /// A further term of the loss: which one, and of which value; those behind the last of `TERMS` are functions of the
+    /// A further term of the loss: which one, and of which value; those after the last of `TERMS` are functions of the
     /// user's own.
     pub term: Option<(usize, usize)>,
     /// Beside those that need no target.

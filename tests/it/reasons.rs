@@ -65,7 +65,7 @@ fn count(text: &str) -> Count {
 fn printed(line: &str) -> Cost {
     let (text, _) = line.split_once(" bytes").expect("the line has bytes");
     let (text, bytes) = text.rsplit_once(" FLOP, ").expect("the line has operations");
-    // Behind the last `: ` or `, `; commas between digits have no blank behind them.
+    // After the last `: ` or `, `; commas between digits have no blank after them.
     let start = [": ", ", "].iter().filter_map(|mark| text.rfind(mark)).max().expect("the line has a heading") + 2;
     Cost { flops: count(&text[start..]), bytes: count(bytes) }
 }

@@ -23,7 +23,7 @@ network! {
     }
     loss(t: [B, 3]) = mse(y, t);
 
-    /// A loop of one's own, and one without parameters behind it.
+    /// A loop of one's own, and one without parameters after it.
     Own(steps: usize = 3)<(x: [B, steps, 2], n: [u8; B]) -> y: [B, 2]> {
         let all = x -> scan(reverse = true, lengths = n) |x, h| { (x, h) -> concat, Dense(2), tanh };
         y = all -> scan(last = true) |x, h| 0.5 * h + tanh(x);
@@ -102,7 +102,7 @@ network! {
     }
     loss(t: [B, steps, 7]) = mse(y, t) + mean(square(end)) + mean(square(last)) + mean(square(y[.., -1, ..]));
 
-    /// The same of loops of one's own: dropout and a loop in the body, and a loop without parameters behind it.
+    /// The same of loops of one's own: dropout and a loop in the body, and a loop without parameters after it.
     Within(steps: usize = 3)<(x: [B, steps, 2], n: [u16; B], first: [B, 2]) -> (y: [B, 2], all: [B, steps, 2])> {
         all = x -> scan(initial = first, lengths = n, reverse = true) |x, h, keep = 0.5| {
             let seen = (x, h) -> concat, Dense(2), Dropout(0.5);

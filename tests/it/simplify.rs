@@ -722,12 +722,12 @@ fn what_is_padded_and_cut_again_is_what_it_was() {
         let padded = b.pad(x, 1, [2, 2], 7.0);
         b.slice(padded, 1, 0, 2, 1)
     });
-    let behind = rewritten("slice-of-padding", |b| {
+    let after = rewritten("slice-of-padding", |b| {
         let x = x(b, "x", 3);
         let padded = b.pad(x, 1, [2, 2], 7.0);
         b.slice(padded, 1, 5, 2, 1)
     });
-    assert!([before, behind].iter().all(|text| text.ends_with("=>\noutput y = 7\n")));
+    assert!([before, after].iter().all(|text| text.ends_with("=>\noutput y = 7\n")));
     assert_snapshot!(rewritten("pad-nothing", |b| {
         let x = x(b, "x", 1);
         b.apply(Op::Pad { axis: 1, before: 0, inside: 3, after: 0, value: 7.0 }, &[x])

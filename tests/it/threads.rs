@@ -260,7 +260,7 @@ fn few_rows_have_the_same_bits_on_any_number_of_threads() {
     }
 }
 
-/// Products side by side: a narrow one that one thread computes, one that is kept, one that is not; and another behind it
+/// Products side by side: a narrow one that one thread computes, one that is kept, one that is not; and another after it
 /// whose right operand is transposed.
 fn side_by_side() -> Graph {
     let mut b = Builder::new(Graph::default());
@@ -273,8 +273,8 @@ fn side_by_side() -> Graph {
     let (_, narrow) = bent(&mut b, x, "narrow", [600, 1], false);
     let (_, wide) = bent(&mut b, x, "wide", [600, 1000], false);
     let (kept, of_kept) = bent(&mut b, x, "kept", [600, 700], false);
-    let (_, behind) = bent(&mut b, wide, "behind", [300, 1000], true);
-    for (index, node) in [narrow, wide, kept, of_kept, behind].into_iter().enumerate() {
+    let (_, after) = bent(&mut b, wide, "after", [300, 1000], true);
+    for (index, node) in [narrow, wide, kept, of_kept, after].into_iter().enumerate() {
         handmade::output(&mut b, Role::Output(index), node);
     }
     b.finish()

@@ -16,7 +16,7 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// Its lines without what stands behind `//`, numbered from 1.
+    /// Its lines without what stands after `//`, numbered from 1.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
     }
@@ -88,7 +88,7 @@ fn named(code: &str) -> Vec<(usize, &str)> {
             names.push(word(at));
             continue;
         }
-        // Of a list, what stands at its own depth, behind the brace or a comma.
+        // Of a list, what stands at its own depth, after the brace or a comma.
         let (mut depth, mut fresh) = (0, false);
         for (offset, c) in code[at..].char_indices() {
             match c {

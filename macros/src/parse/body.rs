@@ -136,7 +136,7 @@ impl Parser<'_> {
         Ok((kind, site))
     }
 
-    /// The branches, behind the word; `args` is where there are arguments.
+    /// The branches, after the word; `args` is where there are arguments.
     fn residual(&mut self, input: ParseStream<'_>, args: Option<Site>) -> Parsed<StageKind> {
         if let Some(site) = args {
             self.errors.residual_with_arguments(site);

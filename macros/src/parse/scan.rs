@@ -21,7 +21,7 @@ struct Names {
 }
 
 impl Parser<'_> {
-    /// What stands behind the word and its arguments.
+    /// What stands after the word and its arguments.
     pub(super) fn scan(&mut self, input: ParseStream<'_>, args: Vec<Argument>) -> Parsed<Scan> {
         if !input.at(Token![|]) && !input.at(Token![||]) {
             return self.expected(NAMES, input);

@@ -150,7 +150,7 @@ fn go_deep() {
 }
 
 /// The first `left` tokens, groups and what is in them. The group in which they end ends with them; `rest` is whether what
-/// stands behind it is there.
+/// stands after it is there.
 fn cut(tokens: TokenStream, left: &mut usize, rest: bool) -> TokenStream {
     let mut kept = Vec::new();
     for tree in tokens {

@@ -6,7 +6,7 @@
 //! later steps, `c`, is the history of a loop: each step adds its row of `dh` when it begins. Where `dh` is zero but for the last
 //! state, the loop begins with that and adds nothing. Its body is the backward pass of one step. What that needs of the step's
 //! forward pass is read from the history and the sequences, or computed again; results of products and reductions are collected by
-//! the forward loop. The gradient of a matrix that the steps multiply by is one product over all of them, behind the loop.
+//! the forward loop. The gradient of a matrix that the steps multiply by is one product over all of them, after the loop.
 //!
 //! A loop in the body is a node of the body whose gradient is a loop in the body of the backward loop. What that reads of the forward
 //! pass is what the loops around keep of all their steps.

@@ -242,7 +242,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         reg
     }
 
-    /// A number of the row, or one in all, in every lane.
+    /// A number of the row, or a uniform one, in every lane.
     fn repeated(&mut self, arg: Arg) -> Reg {
         if let Some(&reg) = self.progress.known.get(&arg) {
             return reg;

@@ -231,7 +231,7 @@ struct KernelEmitter<'a, 'f> {
     table: Value,
     /// The address of the first element of what is read or written.
     bases: FxHashMap<Slot, Value>,
-    /// Values that are one in all.
+    /// Values that are uniform.
     singles: FxHashMap<Arg, Value>,
     /// Values of the present row.
     rows: FxHashMap<Arg, Value>,
@@ -241,7 +241,7 @@ struct KernelEmitter<'a, 'f> {
     row_offset: Value,
     /// Where the present element is, in a kernel of more axes than two.
     point: Point,
-    /// How far, in bytes, the present columns are behind the first of the lanes in which they are added up; `None` if only
+    /// How far, in bytes, the present columns are from the first of the lanes in which they are added up; `None` if only
     /// running code knows.
     lane: Option<i32>,
 }
@@ -413,7 +413,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// So many floats behind an address in the context.
+    /// So many floats from an address in the context.
     fn address_of_context(&mut self, address: i32, floats: usize) -> Value {
         let base = self.fb.ins().load(types::I64, constant_memory(), self.ctx, address);
         self.behind(base, 4 * floats as i64)
@@ -425,7 +425,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         self.fb.ins().isub(start, before)
     }
 
-    /// The address so many bytes behind another, by the next of the offsets.
+    /// The address so many bytes from another, by the next of the offsets.
     fn behind(&mut self, base: Value, bytes: i64) -> Value {
         let place = 8 * self.offsets.len() as i32;
         self.offsets.push(bytes);

@@ -214,7 +214,7 @@ impl KernelEmitter<'_, '_> {
         }
         let mut run = |emit: &mut Self, width: Run, inner: Value| {
             emit.point.inner = Some(inner);
-            // Behind the first run of the row, columns are in the same lanes only if a run has whole ones.
+            // After the first run of the row, columns are in the same lanes only if a run has whole ones.
             emit.lane = emit.lane.filter(|_| !scalar && (offset.is_none() || 4 * extent as i64 % LANE_BYTES == 0));
             let at = offset.map_or(inner, |offset| emit.fb.ins().iadd(offset, inner));
             body(emit, width, at);

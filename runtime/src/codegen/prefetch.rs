@@ -15,8 +15,8 @@ impl KernelEmitter<'_, '_> {
         addresses
     }
 
-    /// Asks for what lies `distance` elements behind these ones, those from `start` bytes on, in every matrix. Behind the
-    /// last row that is asked in vain and does no harm.
+    /// Asks for what lies `distance` elements past these ones, those from `start` bytes on, in every matrix. Past the
+    /// last row that does no harm.
     pub(super) fn prefetch_columns(&mut self, start: Value, part: Trip, distance: usize) {
         let bytes = match part {
             Trip::Known(count) => self.fb.ins().iconst(types::I64, 4 * count as i64),

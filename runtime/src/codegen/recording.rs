@@ -12,7 +12,7 @@ use crate::wide::{Body, Element, Recorder};
 /// A number that the function is passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
-    /// One of the row, or one in all.
+    /// One of the row, or uniform.
     Repeated(Arg),
     /// What a read finds where the innermost axis begins, and all along it.
     Read(usize),
@@ -165,7 +165,7 @@ impl Recording<'_> {
         self.recorder.load(element)
     }
 
-    /// Asks for the elements of the next row that stand below those of this one. Behind the last row that is in vain.
+    /// Asks for the elements of the next row that stand below those of this one. Past the last row that does no harm.
     fn fetch_next(&mut self, place: Place, buffer: BufferId, access: &Access, to_write: bool) {
         let View { kernel, fused, .. } = self.view;
         let step = kernel.rows.checked_sub(1).map_or(0, |last| access.at.steps[last]);

@@ -1,4 +1,4 @@
-//! What happens once a block or once a row: values that are one in all or one a row, and the ends of reductions.
+//! What happens once per block or once per row: values that are uniform or one per row, and the ends of reductions.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -13,7 +13,7 @@ use crate::scalar::{Reg, Scalar};
 use crate::tiling::VECTORS;
 
 impl<'a, 'f> KernelEmitter<'a, 'f> {
-    /// Loads or computes what is one in all, ahead of any loop.
+    /// Loads or computes what is uniform, before any loop.
     pub(super) fn open_singles(&mut self) {
         let kernel = self.kernel;
         for arg in operands(kernel) {
@@ -33,7 +33,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// A value that is one in all and comes from outside the kernel.
+    /// A value that is uniform and comes from outside the kernel.
     fn single(&mut self, arg: Arg) -> Option<Value> {
         match arg {
             Arg::Const(_) | Arg::Index(_) | Arg::Value(_) | Arg::Dot => None,
@@ -128,7 +128,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         self.finish_lanes(stage);
     }
 
-    /// Values that are one a row.
+    /// Values of which there is one per row.
     fn row_steps(&mut self, stage: usize) {
         let kernel = self.kernel;
         for (index, instruction) in kernel.body.iter().enumerate().filter(|(_, each)| each.stage == stage) {
@@ -149,7 +149,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// Values that are one a row in its first stage, without their stores and sums.
+    /// Values of which there is one per row in its first stage, without their stores and sums.
     fn row_maps(&mut self) {
         let kernel = self.kernel;
         for (index, instruction) in kernel.body.iter().enumerate() {
@@ -162,7 +162,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// A map on numbers that are one a row, or one in all.
+    /// A map on numbers that are one per row, or uniform.
     fn scalar_map(&mut self, index: usize) -> Value {
         let instruction = &self.kernel.body[index];
         let op = &instruction.origin.op;
@@ -197,7 +197,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         kernel.writes.iter().filter(move |write| write.value == Arg::Value(index) && !write.copied)
     }
 
-    /// Writes a number that is one in all, or one of the row, to where it is kept.
+    /// Writes a number that is uniform, or one of the row, to where it is kept.
     fn store_number(&mut self, index: usize, value: Value) {
         if self.kernel.class(index) != Class::Single {
             return self.store_row(index, value);
@@ -220,7 +220,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// A reduction over everything of numbers that are one a row.
+    /// A reduction over everything of numbers that are one per row.
     fn reduce_row_value(&mut self, index: usize, total: &Total) {
         let value = self.scalar_operand(self.kernel.body[index].args[0]);
         let (at, len) = self.memory.partials[&index];
@@ -383,7 +383,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     }
 }
 
-/// That of a reduction of what is one a row.
+/// That of a reduction of what is one per row.
 fn total(reduction: &Reduction) -> &Total {
     reduction.total().expect("moments are those of elements")
 }

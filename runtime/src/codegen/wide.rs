@@ -99,7 +99,7 @@ impl KernelEmitter<'_, '_> {
         let begins = kernel.axes.len() == kernel.rows + 1 && !matches!(prefetch, Prefetch::Ahead { .. });
         let Recorded { body, numbers, places } =
             record(self.view(), stage, (steps, copies), (down.is_some(), next_row, begins))?;
-        // Behind a run that ends within the lanes, the next would begin there.
+        // After a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
         let whole = kernel.is_plain() || row.len() == 1 || row[row.len() - 1].factor().is_multiple_of(LANES);
         if body.has_totals() && !whole {

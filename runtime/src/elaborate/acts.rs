@@ -1,6 +1,6 @@
 //! The functions of the user's own as text, each said once.
 //!
-//! One from elsewhere may have the name of another that computes something else: then the second of them has a number behind its
+//! One from elsewhere may have the name of another that computes something else: then the second of them has a number after its
 //! name, `half#2`, which nobody can have written.
 
 use super::print::{expression, number};

@@ -8,7 +8,7 @@ use super::{Action, Elaborated};
 use crate::layers::Arg;
 
 impl Elaborated<'_> {
-    /// The ports, the functions of the user's own, every layer with its path, and the loss: a line each.
+    /// The ports, the functions of the user's own, every layer with its path, and the loss: one per line.
     pub fn identity(&self) -> Vec<String> {
         let definition = self.definition;
         let mut lines = vec![format!("{} -> {}", ports(definition.inputs), ports(definition.outputs))];

@@ -91,7 +91,7 @@ impl Elaborated<'_> {
         format!("network {name}{sizes}<{} -> {}>", ports(inputs), ports(outputs))
     }
 
-    /// One row a layer, in order; a `residual` has one for its sum, behind its branches.
+    /// One row a layer, in order; a `residual` has one for its sum, after its branches.
     pub fn rows(&self) -> Vec<Row> {
         let acts = Acts::new(self.definition, true);
         let own = self.steps.iter().filter(|step| matches!(step.action, Action::Layer(..) | Action::Act(..)));

@@ -179,7 +179,7 @@ impl<N: Network> Display for History<N> {
     }
 }
 
-/// Four digits behind the point where that says something, else an exponent.
+/// Four digits after the point where that says something, else an exponent.
 pub(super) fn short(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_string(),

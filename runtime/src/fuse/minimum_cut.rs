@@ -91,7 +91,7 @@ impl Ctx<'_> {
         let mut elsewhere = 0;
         while let Some((reader, id)) = open.pop() {
             let (base, class) = read_access(self.g, id, domain);
-            // What is one a row or one a column costs next to nothing.
+            // What there is one of per row or per column costs next to nothing.
             if class != Class::Element || matches!(self.g[base].op, Op::Const(_) | Op::Iota(_)) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Products of which a part is left out: scores that a mask hides, and sums over what is 0 behind it.
+//! Products of which a part is left out: scores that a mask hides, and sums over what is 0 because of it.
 //!
 //! In: a graph. Out: for each product, what there is of it. A mask is a comparison of positions along two axes, and chooses a constant
 //! where it does not hold. What is made of zeros, or of the exponential of minus infinity, is 0 there as well: a product has no

@@ -132,7 +132,7 @@ pub(super) fn follow(
     let shape = g[id].ty.shape.clone();
     let mut source =
         Source { base: id, shape, coordinates, bounds: Vec::new(), fill: None, index: None, positions: Vec::new() };
-    // The position in a loop is one more axis behind those of the kernel.
+    // The position in a loop is one more axis after those of the kernel.
     let (own, mut axes) = (axes.len(), axes.to_vec());
     while is_view(g, source.base) && until != Some(source.base) {
         let node = &g[source.base];

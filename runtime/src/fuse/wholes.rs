@@ -110,7 +110,7 @@ impl Layout {
     }
 }
 
-/// The node that has the same elements once, in another order: behind reshapes and transposes.
+/// The node that has the same elements once, in another order: before reshapes and transposes.
 fn behind_moves(g: &Graph, mut id: NodeId) -> NodeId {
     while matches!(g[id].op, Op::Reshape | Op::Transpose(_)) {
         id = g[id].operands[0];

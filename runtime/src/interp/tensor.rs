@@ -110,7 +110,7 @@ impl Data {
         }
     }
 
-    /// Adds those elements behind these.
+    /// Adds those elements after these.
     pub(super) fn append(&mut self, other: Data) {
         match (self, other) {
             (Data::Float(values), Data::Float(more)) => values.extend(more),

@@ -196,7 +196,7 @@ pub enum Op {
     Variance(Vec<usize>),
     /// Sums of products of two tensors over pairs of axes: a matrix product, or one of more axes.
     Dot(DotAxes),
-    /// The same with the last of the batch axes behind all others: each column of the result has columns of its own in both operands.
+    /// The same with the last of the batch axes after all others: each column of the result has columns of its own in both operands.
     DotByColumn(DotAxes),
     /// The head of a [`Loop`]: the state before a step. A second operand is the head of the loop around, if it is inside of one.
     Carry {

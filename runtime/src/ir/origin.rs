@@ -101,7 +101,7 @@ impl Origin {
         self.param.as_ref().unwrap_or(&self.layer)
     }
 
-    /// As printed graphs have it behind each line: the name, and the rule if there is one.
+    /// As printed graphs have it at the end of each line: the name, and the rule if there is one.
     pub fn label(&self) -> Rc<str> {
         match self.rule {
             None => Rc::clone(self.name()),

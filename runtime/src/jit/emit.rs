@@ -65,7 +65,7 @@ pub(super) fn emit(
 }
 
 /// Instructions from which on a function that only calls others gets its registers quickly. A network of twenty layers has
-/// six thousand, a quarter of all the time that compiling took, and runs them once a step.
+/// six thousand, a quarter of all the time that compiling took, and runs them once per step.
 const LONG: usize = 300;
 
 /// Declares and emits the functions of all tasks, then those that end the regions.

@@ -1,4 +1,4 @@
-//! Compiled programs in memory next to pages that may not be touched: what lies before the first value and behind the last
+//! Compiled programs in memory next to pages that may not be touched: what lies before the first value and past the last
 //! one, of the arena with its scratch, of the parameters and of every input, is neither read nor written. In [`each`], that holds of
 //! every single value.
 
@@ -184,7 +184,7 @@ fn recurrent([inputs, size]: [usize; 2], reverse: bool) -> Graph {
     b.finish()
 }
 
-/// The bits of all results, with guards behind all memory or ahead of it.
+/// The bits of all results, with guards after all memory or before it.
 fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: bool) -> Vec<u32> {
     let fused = group(fuse(&simplify(graph)), &Budget::new(max_batch));
     let machine = Machine::of(isa).with_cores(threads);

@@ -139,7 +139,7 @@ pub const RNN: LayerDef = LayerDef {
 /// - Parameters: `input.weight [in, 3 n]` and `recurrent.weight [n, 3 n]`, the transposes of `weight_ih_l0` and `weight_hh_l0` of
 ///   PyTorch's `GRU`; `input.bias [3 n]` and `recurrent.bias [3 n]`, zero, unless `bias = false`
 /// - Gradient: through all steps
-/// - Source: Cho et al. 2014, section 2.3, with the reset gate behind the product as in cuDNN
+/// - Source: Cho et al. 2014, section 2.3, with the reset gate after the product as in cuDNN
 pub const GRU: LayerDef = LayerDef {
     name: "Gru",
     item: "GRU",
@@ -179,7 +179,7 @@ pub const GRU: LayerDef = LayerDef {
 ///
 /// - Value: with `i`, `f`, `g` and `o` the four parts of `x_t W + b + h_(t-1) U + c`:
 ///   `c_t = sigmoid(f) c_(t-1) + sigmoid(i) tanh(g)` and `h_t = sigmoid(o) tanh(c_t)`. The layer gives `h`; with `cell = true`, `h`
-///   and behind it `c`. The state that `initial` names is `h` and behind it `c`, `[B, 2 n]`. `lengths`, `reverse` and `last`
+///   and after it `c`. The state that `initial` names is `h` and after it `c`, `[B, 2 n]`. `lengths`, `reverse` and `last`
 ///   are those of `Rnn`
 /// - Shapes: `f32[B, T, in] -> f32[B, T, n]`, or `f32[B, n]` with `last = true`; with `cell = true` of `2 n` numbers
 /// - Argument `n`: how many numbers the layer gives at a position; an integer of at least 1
@@ -190,7 +190,7 @@ pub const GRU: LayerDef = LayerDef {
 /// - Argument `recurrent_init = orthogonal(1.0)`: how the weights of the state start; an initializer
 /// - Argument `initial = none`: the state before the first step; the name of a value
 /// - Argument `lengths = none`: how many positions each row has; the name of a value
-/// - Argument `cell = false`: whether to give the cell behind the state; `true` or `false`
+/// - Argument `cell = false`: whether to give the cell after the state; `true` or `false`
 /// - Parameters: `input.weight [in, 4 n]` and `recurrent.weight [n, 4 n]`, the transposes of `weight_ih_l0` and `weight_hh_l0` of
 ///   PyTorch's `LSTM`; `input.bias [4 n]`, 1 for `f`, which keeps the cell at first, and zero for all others, and
 ///   `recurrent.bias [4 n]`, zero, unless `bias = false`
@@ -213,7 +213,7 @@ pub const LSTM: LayerDef = LayerDef {
             name: "cell",
             kind: ArgKind::Flag,
             default: Some(Arg::Flag(false)),
-            doc: "whether to give the cell behind the state",
+            doc: "whether to give the cell after the state",
         },
     ],
     shape: |x, args| shape(x, int(args, 0).saturating_mul(if flag(args, 8) { 2 } else { 1 }), flag(args, 1)),

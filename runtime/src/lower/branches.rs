@@ -151,7 +151,7 @@ impl Plan {
             let found = uses.remove(&id).unwrap_or_default();
             let demand = found.iter().map(|found| found.demand.clone()).reduce(Demand::or).unwrap_or(All).before(id);
             // What is broadcast is needed where any of its copies is, a parameter may have other readers, after a reduction a
-            // gate has the fewest elements, and behind a transpose nothing is known of what is needed.
+            // gate has the fewest elements, and after a transpose nothing is known of what is needed.
             let all_pass =
                 matches!(node.op, Op::Broadcast(_) | Op::Transpose(_)) || node.op.is_leaf() || node.op.axes().is_some();
             let passed = if all_pass { &All } else { &demand };

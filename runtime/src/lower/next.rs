@@ -218,7 +218,7 @@ fn goes_on(network: &Elaborated<'_>, step: &Step<'_>, inside: usize, (along, mad
 }
 
 /// The same of a layer that is given a value of this rank. Class ids `[B, T]`, and numbers of which each is taken by itself, have no
-/// axis behind that of the positions; for other layers that is their last.
+/// axis after that of the positions; for other layers that is their last.
 fn stays_layer(layer: &LayerDef, args: &[Arg], rank: usize) -> bool {
     let is_apart = rank >= 3 || layer.layout.is_none() || matches!(layer.takes, Takes::Ids(_));
     is_apart && (layer.by_position)(args)

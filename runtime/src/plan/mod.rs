@@ -107,7 +107,7 @@ impl Plan {
         &self.allocations[behind(kernel)..behind(kernel + 1)]
     }
 
-    /// Length of the arena with scratch behind it: for one thread, or for the ends of regions and then for each of several.
+    /// Length of the arena with scratch after it: for one thread, or for the ends of regions and then for each of several.
     pub fn with_scratch(&self, threads: usize) -> usize {
         self.arena + self.scratch * if threads > 1 { 1 + threads } else { 1 }
     }
@@ -317,7 +317,7 @@ pub fn largest(fused: &Fused, max_batch: usize, all: bool) -> String {
     let name = match home {
         Home::Input(index) => format!("`{}`", fused.slots.inputs[index].name),
         Home::Param(index) => format!("`{}`", fused.slots.params[index].name),
-        // A rule that made it stands behind the name of the layer.
+        // A rule that made it stands after the name of the layer.
         Home::Arena | Home::Tile => format!("a value of `{}`", layer.split(" (").next().unwrap_or_default()),
     };
     format!("{name} {:?}, {}", shape.at(max_batch), words::bytes(size(shape)))

@@ -429,7 +429,7 @@ impl Regions {
         }
     }
 
-    /// The earliest region behind all that a task has to wait for.
+    /// The earliest region after all that a task has to wait for.
     fn earliest(&self, access: &Access) -> usize {
         let after = self.touched.before(access).map_or(0, |region| region + 1);
         after.max(self.first)
@@ -442,7 +442,7 @@ impl Regions {
         self.regions.get(region).is_some_and(|region| region.tasks.iter().any(uses_end))
     }
 
-    /// Adds tasks to a parallel region behind all that they have to wait for.
+    /// Adds tasks to a parallel region after all that they have to wait for.
     fn add_tasks(&mut self, region: usize, tasks: impl IntoIterator<Item = Task>, access: Access) {
         self.open(region);
         self.regions[region].tasks.extend(tasks);
@@ -463,7 +463,7 @@ impl Regions {
     }
 
     /// Adds what comes ahead of a product that is cut by columns, for one thread at the end of a parallel region. It may leave tiles in
-    /// scratch for the next one, so nothing is added behind it.
+    /// scratch for the next one, so nothing is added after it.
     fn add_ahead(&mut self, region: usize, last: Last, access: Access) {
         self.open(region);
         self.regions[region].tail.push(last);

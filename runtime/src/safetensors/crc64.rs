@@ -31,7 +31,7 @@ impl Crc64 {
     }
 }
 
-/// `TABLES[n][byte]`: what a byte adds once `n` more have passed behind it.
+/// `TABLES[n][byte]`: what a byte adds once `n` more have come after it.
 static TABLES: [[u64; 256]; 8] = tables();
 
 const fn tables() -> [[u64; 256]; 8] {

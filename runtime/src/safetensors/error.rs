@@ -82,7 +82,7 @@ impl CheckpointError {
     }
 }
 
-/// The first few, a line each, and how many more there are.
+/// The first few, one per line, and how many more there are.
 fn listed(mistakes: &[String], more: usize) -> String {
     const MOST: usize = 8;
     let mut lines: Vec<String> = mistakes.iter().take(MOST).map(|mistake| format!("\n  {mistake}")).collect();

@@ -96,7 +96,7 @@ impl Header {
     }
 }
 
-/// No two words and no two tensors of a well-formed header have the same name, and the data of the tensors lie one behind the
+/// No two words and no two tensors of a well-formed header have the same name, and the data of the tensors lie one after the
 /// other, without gaps, up to their end.
 fn check(text: &str, data: u64, words: usize, tensors: usize) -> Result<(), Fault> {
     let (mut word_names, mut names) = (Names::new(text, words), Names::new(text, tensors));
@@ -267,8 +267,8 @@ mod tests {
         };
         assert_eq!(fault(&two("[0,4]", "[3,7]"), 8), "`y` overlaps with the tensor before it");
         assert_eq!(fault(&two("[0,4]", "[0,4]"), 8), "`y` overlaps with the tensor before it");
-        assert_eq!(fault(&two("[5,9]", "[0,4]"), 9), "`x` begins behind a gap");
-        assert_eq!(fault(&two("[1,5]", "[5,9]"), 9), "`x` begins behind a gap");
+        assert_eq!(fault(&two("[5,9]", "[0,4]"), 9), "`x` begins after a gap");
+        assert_eq!(fault(&two("[1,5]", "[5,9]"), 9), "`x` begins after a gap");
         assert_eq!(fault(&two("[0,4]", "[4,8]"), 6), "`y` ends at byte 8 of the data, of which there are 6");
         assert_eq!(
             fault(&two("[0,4]", "[4,8]"), 9),

@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         self.key
     }
 
-    /// Calls `entry` behind each key of an object.
+    /// Calls `entry` after each key of an object.
     pub(super) fn object<E: From<Misread>>(
         &mut self,
         mut entry: impl FnMut(&mut Reader<'a>, Cow<'a, str>) -> Result<(), E>,
@@ -156,10 +156,10 @@ impl<'a> Reader<'a> {
                 let mut chars = char::decode_utf16([first].into_iter().chain(second));
                 match (chars.next(), chars.next()) {
                     (Some(Ok(c)), None) => c,
-                    _ => return Err(self.misread("behind a whole character")),
+                    _ => return Err(self.misread("after a whole character")),
                 }
             }
-            _ => return Err(self.misread("behind an escape of JSON")),
+            _ => return Err(self.misread("after an escape of JSON")),
         })
     }
 

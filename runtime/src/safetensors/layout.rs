@@ -1,7 +1,7 @@
 //! What is asked of all names and all data of a header together, before anything is made of it.
 //!
 //! In: names and ranges, one after the other, with the places in the text where they stand. Out: whether a name was there
-//! before, and which tensor does not lie behind the others. Only places and numbers are kept: 8 bytes for a name, 24 for a
+//! before, and which tensor does not lie after the others. Only places and numbers are kept: 8 bytes for a name, 24 for a
 //! range, fewer than they have in the text.
 
 use std::borrow::Cow;
@@ -62,7 +62,7 @@ impl<'a> Ranges<'a> {
         self.ranges.push((range.start, range.end, at as u32));
     }
 
-    /// They lie one behind the other, without gaps, up to the end of so many bytes of data; an error is what does not.
+    /// They lie one after the other, without gaps, up to the end of so many bytes of data; an error is what does not.
     pub(super) fn check(mut self, data: u64) -> Result<(), String> {
         self.ranges.sort_unstable();
         let mut last = 0;
@@ -72,7 +72,7 @@ impl<'a> Ranges<'a> {
             } else if start < last {
                 "overlaps with the tensor before it".to_string()
             } else if start > last {
-                "begins behind a gap".to_string()
+                "begins after a gap".to_string()
             } else {
                 last = end;
                 continue;

@@ -41,7 +41,7 @@ fn seal_of(tensor: &str) -> String {
     format!("crc64 {tensor}")
 }
 
-/// The checksum of a file's length and header, of which the digits behind [`SEAL`] do not count.
+/// The checksum of a file's length and header, of which the digits after [`SEAL`] do not count.
 fn header_seal(length: &[u8], header: &[u8]) -> String {
     let mut crc = Crc64::new();
     let (before, rest) = header.split_at(SEAL.len());

@@ -55,7 +55,7 @@ fn invalid(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// The file that a path names, behind all links, and what is there now. What a link leads to need not be there yet.
+/// The file that a path names, once all links are followed, and what is there now. What a link leads to need not be there yet.
 fn target(path: &Path) -> io::Result<(PathBuf, Option<Metadata>)> {
     let old = match fs::metadata(path) {
         Ok(about) if about.is_file() => Some(about),

@@ -276,8 +276,8 @@ fn slots<'p>(
     wanted.sort_by_key(|&(_, (_, &at))| at);
     let mut passed = 0;
     let part = |(index, (slot, &at)): (usize, (&ParamSlot, &usize))| {
-        let (_, behind) = std::mem::take(&mut params).split_at_mut(at - passed);
-        let (values, rest) = behind.split_at_mut(slot.len());
+        let (_, after) = std::mem::take(&mut params).split_at_mut(at - passed);
+        let (values, rest) = after.split_at_mut(slot.len());
         (params, passed) = (rest, at + values.len());
         (index as u64, slot.init, values)
     };

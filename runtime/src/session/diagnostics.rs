@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 
 /// What a training step on a batch would do in each layer, measured without doing it.
 ///
-/// As text it is a table, a line each layer that has anything measured.
+/// As text it is a table, one line per layer that has anything measured.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Diagnostics {

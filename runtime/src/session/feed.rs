@@ -34,7 +34,7 @@ pub(super) fn gather<'a, N: Network>(inputs: N::Inputs<'a>, targets: Option<N::T
     tensors
 }
 
-/// Puts each tensor behind those before. Not written in `gather`, where it would be compiled again for each network.
+/// Puts each tensor after those before. Not written in `gather`, where it would be compiled again for each network.
 fn pushing<'t, 'a>(tensors: &'t mut Tensors<'a>) -> impl FnMut(Tensor<'a>) + 't {
     |tensor| tensors.push(tensor)
 }

@@ -12,7 +12,7 @@ use super::{Network, Report, Session};
 pub(crate) struct Position {
     /// Complete epochs.
     pub(crate) epochs: usize,
-    /// The epoch behind them, if some steps of it were made.
+    /// The epoch after them, if some steps of it were made.
     pub(crate) pass: Option<Pass>,
 }
 
@@ -82,7 +82,7 @@ impl Pass {
 }
 
 impl<N: Network> Session<N> {
-    /// How many epochs [`Session::fit`] has completed, those before a checkpoint included. The next one has the number behind
+    /// How many epochs [`Session::fit`] has completed, those before a checkpoint included. The next one has the number after
     /// it, which decides the order of its rows together with the seed of the data.
     pub fn epochs(&self) -> usize {
         self.any.position.epochs

@@ -126,7 +126,7 @@ impl<N> Predictor<N> {
 }
 
 impl AnyPredictor {
-    /// With a copy of these parameters; those of the optimizer lie behind the network's own and stay there.
+    /// With a copy of these parameters; those of the optimizer lie after the network's own and stay there.
     pub(super) fn new(
         definition: &'static Definition<'static>,
         program: Arc<Program>,

@@ -22,7 +22,7 @@ pub(super) struct OnePosition {
     pub(super) program: Arc<Program>,
     /// How many numbers each output of the network has there.
     pub(super) outputs: Arc<[usize]>,
-    /// Where they are after a run, and behind them what is kept for the next one.
+    /// Where they are after a run, and after them what is kept for the next one.
     places: Arc<[Location]>,
     /// For each of those that are kept, where what a position leaves goes.
     left: Arc<[Left]>,
@@ -86,7 +86,7 @@ pub(super) struct Stepper {
     params: Parameters,
     arena: Buffer,
     scalars: Vec<Word>,
-    /// Keys and values of all positions for every attention, the state of every layer that has one: they come behind the outputs.
+    /// Keys and values of all positions for every attention, the state of every layer that has one: they come after the outputs.
     kept: Vec<Buffer>,
     /// The element that was taken last, if it is one of numbers: an output may be that itself.
     element: Vec<f32>,

@@ -1,4 +1,4 @@
-//! Rewrites of loops: what needs no state is computed for all steps at once, before or behind the loop.
+//! Rewrites of loops: what needs no state is computed for all steps at once, before or after the loop.
 
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::TensorType;

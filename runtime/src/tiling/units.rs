@@ -120,7 +120,7 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
     let shared = |units: usize| kernel.block * rows.div_ceil(kernel.block).div_ceil(units);
     match large {
         _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
-            // That takes as long as the product of half of the rows: more units than cores would gather in vain.
+            // That takes as long as the product of half of the rows: more units than cores would gather for nothing.
             (shared(tiling.machine.cores.clamp(2, MANY)), UnitRows::Gathered)
         }
         // Each of them reads both operands, the other threads' parts as well: no more than threads.

@@ -6,12 +6,12 @@ use rustc_hash::FxHashMap;
 
 use crate::scalar::{Cmp, Reg, Scalar};
 
-/// Elements of memory: so many bytes behind an address that the caller passes, and one after the other from there.
+/// Elements of memory: so many bytes from an address that the caller passes, and one after the other from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Element {
     /// Which of the caller's addresses.
     pub address: usize,
-    /// Bytes behind it.
+    /// Bytes from it.
     pub offset: i32,
 }
 

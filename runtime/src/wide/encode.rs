@@ -43,15 +43,15 @@ pub(super) const R15: Gpr = Gpr(15);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     Reg(u8),
-    /// Elements so many bytes behind a register, and behind the position in the run or in the rows.
+    /// Elements so many bytes from a register, and from the position in the run or in the rows.
     Run(Gpr, i32),
-    /// Elements so many bytes behind a register, and behind the position among the columns.
+    /// Elements so many bytes from a register, and from the position among the columns.
     Column(Gpr, i32),
-    /// A vector so many bytes behind a register.
+    /// A vector so many bytes from a register.
     At(Gpr, i32),
-    /// One number so many bytes behind a register, in every lane. EVEX alone.
+    /// One number so many bytes from a register, in every lane. EVEX alone.
     Each(Gpr, i32),
-    /// A constant of the function, so many bytes behind the first.
+    /// A constant of the function, so many bytes after the first.
     Constant(Constant, u32),
 }
 
@@ -195,7 +195,7 @@ impl Code {
         self.bytes.extend(offset.to_le_bytes());
     }
 
-    /// A wish for the line that lies so many bytes behind a register and the position in the run.
+    /// A prefetch of the line that lies so many bytes from a register and the position in the run.
     pub(super) fn fetch(&mut self, base: Gpr, offset: i32, to_write: bool) {
         if base.0 >= 8 {
             self.bytes.push(0x41);
@@ -249,7 +249,7 @@ impl Code {
         self.back(start);
     }
 
-    /// How far it is back to `start`, behind the opcode of a jump.
+    /// How far it is back to `start`, after the opcode of a jump.
     fn back(&mut self, start: usize) {
         let distance = start as i64 - (self.bytes.len() as i64 + 4);
         self.bytes.extend((distance as i32).to_le_bytes());

@@ -3,7 +3,7 @@
 //! Its arguments are the place of what the caller passes, numbers and then addresses, eight bytes each, and how many bytes the run is
 //! long. Addresses are in general registers all along, sums in vector registers; constants and numbers are read where they are used.
 //!
-//! A body of rows finds three more behind the addresses: how many bytes the columns are long, how many rows there are, and how many
+//! A body of rows finds three more after the addresses: how many bytes the columns are long, how many rows there are, and how many
 //! bytes there are from one to the next. All rows of a vector of columns, or of some side by side, come before the next vectors, so that
 //! what is added up down the columns stays in registers and a short row costs no more than its elements.
 
@@ -19,7 +19,7 @@ pub struct Wide {
     pub bytes: Vec<u8>,
 }
 
-/// Registers for addresses; those behind the sixth have to be given back as they were.
+/// Registers for addresses; those after the sixth have to be given back as they were.
 const ADDRESSES: [Gpr; 11] =
     [Gpr(1), Gpr(2), Gpr(8), Gpr(9), Gpr(10), Gpr(11), Gpr(3), Gpr(5), Gpr(12), Gpr(13), Gpr(14)];
 const FREE_ADDRESSES: usize = 6;
@@ -133,7 +133,7 @@ impl Writer<'_> {
         [columns, self.code.bytes.len()]
     }
 
-    /// The ends of the loops, and everything behind them.
+    /// The ends of the loops, and everything after them.
     fn leave(&mut self, [outer, inner]: [usize; 2]) {
         if self.body.down {
             let [columns, step] = [0, 2].map(|index| self.argument_of(self.body.addresses + index));

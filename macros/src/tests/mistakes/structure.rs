@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::{body, clauses};
 use crate::tests::mistakes;
 
-/// A network on `x: [B, 8]` behind these items.
+/// A network on `x: [B, 8]` after these items.
 fn items(items: &str, stages: &str) -> String {
     mistakes(&format!("{items}\nNet<x: [B, 8] -> y: [B, 4]> {{ {stages} }}"))
 }

@@ -5,7 +5,7 @@ pub trait Settings: sealed::Sealed + Sized {
     /// The tuple with one more.
     type With<T>;
 
-    /// Puts a value behind the others.
+    /// Puts a value after the others.
     #[doc(hidden)]
     fn with<T>(self, value: T) -> Self::With<T>;
 }

@@ -53,7 +53,7 @@ pub(super) struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Where the next tile begins to ask, if it does, for so many lines. What is left over behind a matrix is asked for in vain.
+    /// Where the next tile begins to ask, if it does, for so many lines. What is asked for past the end of a matrix does no harm.
     #[inline]
     pub(super) fn of_tile(&mut self, room: usize) -> Option<*const f32> {
         if self.all == 0 {

@@ -239,7 +239,7 @@ unsafe fn columns<K: Kernel>(
     }
 }
 
-/// What tile `t` of a panel fetches of the panel behind it, that from column `j` on, or of the first one of the next
+/// What tile `t` of a panel prefetches of the panel after it, that from column `j` on, or of the first one of the next
 /// piece: first line, and floats from each to the next. The machine's own prefetcher ends where a page ends, and a panel
 /// has a page for every row or column. Once the whole panel is on its way the tiles that are left fetch nothing: lines
 /// that nobody wants yet drive out those that are wanted. (They name the line at `idle`, which is there.)

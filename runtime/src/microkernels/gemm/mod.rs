@@ -173,7 +173,7 @@ impl Terms {
 ///
 /// # Safety
 /// The machine has `isa`. A and B are valid for reads, C for writes, and C overlaps nothing else. Where terms are left out, A may hold
-/// anything more than [`LANES`](crate::kernel::LANES) elements behind the diagonal. `workspace` has
+/// anything more than [`LANES`](crate::kernel::LANES) elements past the diagonal. `workspace` has
 /// `workspace_len(m, n, k.count)` floats, of any content, aligned to 64 bytes for speed alone.
 #[allow(clippy::too_many_arguments)]
 #[inline]

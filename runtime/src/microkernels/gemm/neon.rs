@@ -65,7 +65,7 @@ impl Kernel for Neon {
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
 unsafe fn tile<const MR: usize, const VECTORS: usize>(t: &Tile) {
     let mut acc = [[vdupq_n_f32(0.0); VECTORS]; MR];
-    // One term behind: to load from a pointer itself, nothing added, the compiler takes the load that fills a register.
+    // One term ahead of the first: to load from a pointer itself, nothing added, the compiler takes the load that fills a register.
     let mut a = [t.a.ptr; MR];
     for i in 0..MR {
         a[i] = t.a.at(i, 0).ptr.wrapping_sub(t.a.col);
@@ -230,7 +230,7 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
             unsafe { vst1q_f32(panel.add(p * width + i), vld1q_f32(src.at(i, p).ptr)) };
         }
     }
-    // Tiles of A have six columns, and no zeros behind them.
+    // Tiles of A have six columns, and no zeros after them.
     let mut at = whole;
     if width == count && count - at >= 2 {
         for p in 0..depth {

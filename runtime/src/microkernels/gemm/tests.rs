@@ -455,7 +455,7 @@ fn columns_of_a_product_have_the_same_bits_with_a_rearranged_operand_and_without
                 let expected = bits(&multiply(isa, &a, &b, n, Cut::Whole));
                 let (at, Terms { piece, .. }) = (16, terms(k));
                 let mut packed = vec![f32::NAN; at + packed_b_len(n, k)];
-                // SAFETY: the buffer has the length asked for, behind the offset.
+                // SAFETY: the buffer has the length asked for, after the offset.
                 unsafe { pack_b(isa, n, terms(k), b.operand(), packed[at..].as_mut_ptr()) };
                 for packed in [core::ptr::null(), packed.as_ptr()] {
                     let (mut c, mut workspace) = (vec![f32::NAN; m * n], vec![f32::NAN; workspace_len(m, n, k)]);

@@ -194,7 +194,7 @@ impl Conv {
     }
 }
 
-/// Where the right operand's first term lies: behind others if some steps go back.
+/// Where the right operand's first term lies: after others if some steps go back.
 fn first(nest: &Nest) -> i64 {
     nest.terms.iter().map(|axis| (-axis.b).max(0) * (axis.extent - 1)).sum()
 }

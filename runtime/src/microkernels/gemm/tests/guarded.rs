@@ -1,4 +1,4 @@
-//! Products with pages before and behind their memory that nothing may touch.
+//! Products with pages before and after their memory that nothing may touch.
 
 use super::*;
 use crate::microkernels::guarded::Guarded;
@@ -39,7 +39,7 @@ fn nothing_outside_the_buffers_is_touched() {
                     gemm_packed(isa, m, n, terms(k), a, packed.data, c.data, n, for_a.data);
                 }
                 assert_eq!(bits(c.floats()), expected);
-                // What is fetched may lie behind the pages, or nowhere.
+                // What is fetched may lie past the pages, or nowhere.
                 let matrices = [c.data.cast_const(), core::ptr::null(), b_pages.data.wrapping_add(k * n)];
                 for packed in [core::ptr::null(), packed.data.cast_const()] {
                     c.floats_mut().fill(0.0);
