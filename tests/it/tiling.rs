@@ -8,7 +8,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Location, plan};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{self, Left, Packed, Panels, Right};
-use gradloom_runtime::tiling::{Fetch, Isa, Machine, Matmul, Prefetch, Tiling, Wide, tile};
+use gradloom_runtime::tiling::{Isa, Machine, Matmul, Prefetch, RowPrefetch, Tiling, Wide, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -198,30 +198,33 @@ fn update(rows: usize, cols: usize) -> Fused {
 #[test]
 fn what_an_update_meets_is_fetched_during_its_product() {
     let machine = Machine::of(Isa::Avx2);
-    let fetch = |fused: &Fused, max_batch: usize| {
-        let fetch = tile(fused, max_batch, machine).kernels[0].fetch.clone();
-        fetch.map(|Fetch { rows, bytes, matrices }| (rows, bytes >> 10, matrices.len()))
+    let prefetch = |fused: &Fused, max_batch: usize| {
+        let prefetch = tile(fused, max_batch, machine).kernels[0].row_prefetch.clone();
+        prefetch.map(|RowPrefetch { rows, bytes, matrices }| (rows, bytes >> 10, matrices.len()))
     };
-    // Of so many rows, what is fetched and the product fill what stays in the second cache.
-    assert_eq!(fetch(&update(1024, 1024), 256), Some((64, 12 << 10, 3)));
-    assert_eq!(fetch(&update(1024, 256), 256), Some((256, 3 << 10, 3)));
-    assert_eq!(fetch(&update(777, 1030), 128), Some((32, 9378, 3)));
-    assert_eq!(fetch(&update(1024, 1024), 512), None, "the right operand does not stay");
-    assert_eq!(fetch(&update(256, 256), 256), None, "all of it stays");
-    assert_eq!(fetch(&gradient(1024, 1024), 256), None, "nothing is met");
+    // Of so many rows, what is prefetched and the product fill what stays in the second cache.
+    assert_eq!(prefetch(&update(1024, 1024), 256), Some((64, 12 << 10, 3)));
+    assert_eq!(prefetch(&update(1024, 256), 256), Some((256, 3 << 10, 3)));
+    assert_eq!(prefetch(&update(777, 1030), 128), Some((32, 9378, 3)));
+    assert_eq!(prefetch(&update(1024, 1024), 512), None, "the right operand does not stay");
+    assert_eq!(prefetch(&update(256, 256), 256), None, "all of it stays");
+    assert_eq!(prefetch(&gradient(1024, 1024), 256), None, "nothing is met");
     let lines = tile(&update(1024, 1024), 256, machine).lines(0, false);
-    let said = "64 rows in one go, while what their elements meet is fetched: 12.0 MiB do not stay in the second cache";
+    let said =
+        "64 rows in one go, while what their elements meet is prefetched: 12.0 MiB do not stay in the second cache";
     assert_eq!(lines[1], said);
     for (rows, cols, max_batch) in [(1024, 1024, 100), (777, 1030, 16), (300, 1001, 17), (2000, 128, 15), (700, 515, 1)]
     {
         let fused = update(rows, cols);
         let pick = tile(&fused, max_batch, Machine::of(Isa::detect()));
-        let fetched = pick.kernels[0].fetch.clone().expect("it is worth it");
+        let prefetched = pick.kernels[0].row_prefetch.clone().expect("it is worth it");
         let expected = run(&fused, pick.clone());
-        for fetch in [None, Some(Fetch { rows: 16, ..fetched.clone() }), Some(Fetch { rows: 128, ..fetched })] {
+        for prefetch in
+            [None, Some(RowPrefetch { rows: 16, ..prefetched.clone() }), Some(RowPrefetch { rows: 128, ..prefetched })]
+        {
             let mut tiling = pick.clone();
-            tiling.kernels[0].fetch = fetch.clone();
-            assert!(run(&fused, tiling) == expected, "{rows} x {cols}, {max_batch} rows, {fetch:?}");
+            tiling.kernels[0].row_prefetch = prefetch.clone();
+            assert!(run(&fused, tiling) == expected, "{rows} x {cols}, {max_batch} rows, {prefetch:?}");
         }
     }
 }

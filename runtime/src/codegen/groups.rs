@@ -34,8 +34,8 @@ impl DriverEmitter<'_, '_> {
         let zero = self.fb.ins().iconst(types::I64, 0);
         let products = self.products(&run);
         let ahead = products.iter().flatten().any(|product| product.squares.is_some());
-        let fetch = tiling.kernels[first].fetch.as_ref();
-        let at_once = fetch.map_or(tiling.skinny_rows, |fetch| fetch.rows.min(tiling.skinny_rows));
+        let prefetch = tiling.kernels[first].row_prefetch.as_ref();
+        let at_once = prefetch.map_or(tiling.skinny_rows, |prefetch| prefetch.rows.min(tiling.skinny_rows));
         match products[..] {
             [None] => {
                 self.blocks(first, None, [zero, points]);
@@ -117,7 +117,7 @@ impl DriverEmitter<'_, '_> {
                     _ => {
                         let few = tiling.skinny_points(fused, run.clone());
                         let sums = fused.points_of_sum(run.start).is_some();
-                        let tiles = sums || tiling.kernels[run.start].fetch.is_some();
+                        let tiles = sums || tiling.kernels[run.start].row_prefetch.is_some();
                         self.packed_or_not(points, few, products, |emit, products, _| match tiles {
                             true => emit.tiles(&run, products, [lo, hi]),
                             false => emit.tile(&run, products, [lo, hi]),

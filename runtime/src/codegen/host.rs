@@ -183,14 +183,14 @@ host_calls! {
         c: *mut f32, ldc: usize, workspace: *mut f32,
     ) as "gradloom_kept_product" => gemm::kept_product;
 
-    /// Rows of a product that fetches as many rows of other matrices meanwhile; the right operand may lie rearranged, or nowhere.
-    ProductAndFetch(
+    /// Rows of a product that prefetches as many rows of other matrices meanwhile; the right operand may lie rearranged, or nowhere.
+    ProductAndPrefetch(
         isa: Isa, rows: usize, cols: usize, inner: usize, piece: usize,
         a: *const f32, a_row: usize, a_col: usize,
         b: *const f32, b_row: usize, b_col: usize,
         packed: *const f32, c: *mut f32, ldc: usize,
-        fetched: *const *const f32, matrices: usize, workspace: *mut f32,
-    ) as "gradloom_product_and_fetch" => gemm::product_and_fetch;
+        prefetched: *const *const f32, matrices: usize, workspace: *mut f32,
+    ) as "gradloom_product_and_prefetch" => gemm::product_and_prefetch;
 }
 
 impl Import {

@@ -44,8 +44,8 @@ pub(super) struct Product {
     pub(super) squares: Option<Squares>,
     /// What there is of it, if a part is left out.
     triangle: Option<Triangle>,
-    /// Where matrices begin of which its rows are fetched meanwhile.
-    fetched: Vec<Value>,
+    /// Where matrices begin of which its rows are prefetched meanwhile.
+    prefetched: Vec<Value>,
 }
 
 impl Product {
@@ -113,8 +113,9 @@ impl DriverEmitter<'_, '_> {
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
-        let fetch = plan.tiling.kernels[index].fetch.iter();
-        let fetched = fetch.flat_map(|fetch| &fetch.matrices).map(|&buffer| self.place(buffer, tiles).base).collect();
+        let prefetch = plan.tiling.kernels[index].row_prefetch.iter();
+        let prefetched =
+            prefetch.flat_map(|prefetch| &prefetch.matrices).map(|&buffer| self.place(buffer, tiles).base).collect();
         let read = plan.tiling.kernels[index].runs_left();
         let nest = read.and_then(|read| self.nest(kernel, dot, read));
         Some(Product {
@@ -135,7 +136,7 @@ impl DriverEmitter<'_, '_> {
             nest,
             squares,
             triangle: dot.triangle,
-            fetched,
+            prefetched,
         })
     }
 
@@ -310,8 +311,8 @@ impl DriverEmitter<'_, '_> {
         let left = self.fb.ins().iadd(starts[0], before);
         let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
         let result = self.fb.ins().iadd(starts[2], before);
-        if !product.fetched.is_empty() {
-            return self.product_and_fetch(product, [lo, rows], [left, starts[1], result]);
+        if !product.prefetched.is_empty() {
+            return self.product_and_prefetch(product, [lo, rows], [left, starts[1], result]);
         }
         match product.packed {
             Some(packed) => {
@@ -330,23 +331,23 @@ impl DriverEmitter<'_, '_> {
         }
     }
 
-    /// Some rows of a product that fetches as many of other matrices meanwhile.
-    fn product_and_fetch(&mut self, product: &Product, [lo, rows]: [Value; 2], [a, b, c]: [Value; 3]) {
+    /// Some rows of a product that prefetches as many of other matrices meanwhile.
+    fn product_and_prefetch(&mut self, product: &Product, [lo, rows]: [Value; 2], [a, b, c]: [Value; 3]) {
         let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
-        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * product.fetched.len() as u32, 3);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * product.prefetched.len() as u32, 3);
         let slot = self.fb.create_sized_stack_slot(slot);
-        for (at, &matrix) in (0..).step_by(8).zip(&product.fetched) {
+        for (at, &matrix) in (0..).step_by(8).zip(&product.prefetched) {
             let start = self.fb.ins().iadd(matrix, before);
             self.fb.ins().stack_store(types::I64, start, slot, at);
         }
-        let fetched = self.fb.ins().stack_addr(types::I64, slot, 0);
+        let prefetched = self.fb.ins().stack_addr(types::I64, slot, 0);
         let isa = self.isa_number();
         let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
-        let numbers = [product.cols, a_row, a_col, b_row, b_col, product.fetched.len() as i64];
+        let numbers = [product.cols, a_row, a_col, b_row, b_col, product.prefetched.len() as i64];
         let [cols, a_row, a_col, b_row, b_col, matrices] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
         let packed = product.packed.unwrap_or_else(|| self.zero());
         let (inner, piece, ldc, workspace) = (product.inner, product.piece, cols, product.workspace);
-        host::ProductAndFetch {
+        host::ProductAndPrefetch {
             isa,
             rows,
             cols,
@@ -361,7 +362,7 @@ impl DriverEmitter<'_, '_> {
             packed,
             c,
             ldc,
-            fetched,
+            prefetched,
             matrices,
             workspace,
         }

@@ -1,4 +1,4 @@
-//! The elements that come next, fetched into the cache while the present ones are worked on.
+//! The elements that come next, prefetched into the cache while the present ones are worked on.
 
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 

@@ -113,7 +113,7 @@ impl Recording<'_> {
         }
         let found = match access.at.steps.last() {
             Some(1) => {
-                self.fetch_next(Place::Read(read), *buffer, access, false);
+                self.prefetch_next(Place::Read(read), *buffer, access, false);
                 self.load(Place::Read(read))
             }
             Some(0) => self.number(Number::Read(read)),
@@ -166,13 +166,13 @@ impl Recording<'_> {
     }
 
     /// Asks for the elements of the next row that stand below those of this one. Past the last row that does no harm.
-    fn fetch_next(&mut self, place: Place, buffer: BufferId, access: &Access, to_write: bool) {
+    fn prefetch_next(&mut self, place: Place, buffer: BufferId, access: &Access, to_write: bool) {
         let View { kernel, fused, .. } = self.view;
         let step = kernel.rows.checked_sub(1).map_or(0, |last| access.at.steps[last]);
         let bytes = i32::try_from(4 * step).unwrap_or(0);
         if self.next_row && bytes != 0 && kernel.comes_in_rows(fused, buffer, access) {
             let element = self.place(place, bytes);
-            self.recorder.fetch(element, to_write);
+            self.recorder.prefetch(element, to_write);
         }
     }
 
@@ -264,7 +264,7 @@ impl<'a> Stage<'a> for Recording<'a> {
     fn store(&mut self, slot: Slot, value: Reg) {
         if let Slot::Strided(write) = slot {
             let write = &self.view.kernel.writes[write];
-            self.fetch_next(Place::Element(slot), write.buffer, &write.access, true);
+            self.prefetch_next(Place::Element(slot), write.buffer, &write.access, true);
         }
         let element = self.place(Place::Element(slot), 0);
         self.recorder.store(value, element);

@@ -69,7 +69,7 @@ fn check(what: &str, compute: Compute<'_>, values: &dyn Fn(usize, usize) -> f32,
         (1..outputs).for_each(|_| _ = recorder.address());
         // Wishes for what is far from any memory change nothing.
         for (address, to_write) in [(inputs[0], false), (first, true)] {
-            recorder.fetch(Element { address, offset: if to_write { i32::MIN } else { i32::MAX } }, to_write);
+            recorder.prefetch(Element { address, offset: if to_write { i32::MIN } else { i32::MAX } }, to_write);
         }
         for (index, &result) in results.iter().enumerate() {
             recorder.store(result, Element { address: first + index, offset: 4 });

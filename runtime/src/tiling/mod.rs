@@ -6,7 +6,7 @@
 //! decided when kernels were made; and places in memory.
 
 mod cost;
-mod fetch;
+mod row_prefetch;
 mod groups;
 mod kept;
 mod loops;
@@ -21,13 +21,13 @@ use std::ops::Range;
 use crate::fuse::Budget;
 use crate::kernel::{Fused, Kernel};
 
-pub use fetch::Fetch;
 pub use groups::{GroupTiling, TilePoints};
 pub use kept::{Keep, Kept, KeptRight, few_in_place};
 pub use loops::LoopTiling;
 pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
+pub use row_prefetch::RowPrefetch;
 pub use tiles::{Prefetch, StageTiling, VECTORS, Wide};
 pub use units::{Alone, COLUMNS, Columns, UnitRows, Units};
 
@@ -69,8 +69,8 @@ pub struct KernelTiling {
     pub units: Units,
     /// What of it is made of parameters once, and kept from run to run.
     pub kept: Option<Kept>,
-    /// What is fetched while its product is computed.
-    pub fetch: Option<Fetch>,
+    /// What is prefetched while its product is computed.
+    pub row_prefetch: Option<RowPrefetch>,
 }
 
 // Fusion and tiling call the same right operands large.
@@ -88,13 +88,13 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, (dot, right(fused, index))));
         let (stages, units) = (Vec::new(), Units::default());
-        tiling.kernels.push(KernelTiling { matmul, stages, rows: 1, units, kept: None, fetch: None });
+        tiling.kernels.push(KernelTiling { matmul, stages, rows: 1, units, kept: None, row_prefetch: None });
     }
     for index in 0..fused.kernels.len() {
         tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
         tiling.kernels[index].rows = tiles::rows_together(&fused.kernels[index], &tiling.kernels[index].stages);
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
-        tiling.kernels[index].fetch = fetch::decide(fused, &tiling, index);
+        tiling.kernels[index].row_prefetch = row_prefetch::decide(fused, &tiling, index);
     }
     tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();
     tiling.loops = (0..fused.loops.len()).map(|number| loops::decide(fused, &tiling, number)).collect();
@@ -147,8 +147,8 @@ impl Tiling {
 
     /// How many points of a group are a tile, or samples of a loop take their steps together, or rows of a kernel that is in none.
     pub fn points(&self, fused: &Fused, kernel: usize) -> usize {
-        let fetching = self.kernels[kernel].fetch.as_ref().map(|fetch| fetch.rows);
-        let own = || fetching.unwrap_or_else(|| self.m_tile_of(&fused.kernels[kernel]));
+        let prefetching = self.kernels[kernel].row_prefetch.as_ref().map(|prefetch| prefetch.rows);
+        let own = || prefetching.unwrap_or_else(|| self.m_tile_of(&fused.kernels[kernel]));
         let by_samples = fused.loop_number(kernel).filter(|&number| fused.loops[number].rows.is_some());
         let of_loop = by_samples.map(|number| self.loops[number].samples);
         let of_group = fused.group_number(kernel).map(|number| self.groups[number].points);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::matmul::{Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
-    Alone, Columns, Fetch, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling,
+    Alone, Columns, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, RowPrefetch, StageTiling,
     TilePoints, Tiling, UnitRows, Units, Wide,
 };
 use crate::kernel::{Against, grouped};
@@ -38,10 +38,10 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, rows, units, kept, fetch } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, rows, units, kept, row_prefetch } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         lines.extend(kept.iter().map(Kept::to_string));
-        lines.extend(fetch.iter().map(Fetch::to_string));
+        lines.extend(row_prefetch.iter().map(RowPrefetch::to_string));
         for (number, stage) in stages.iter().enumerate() {
             match stages.len() {
                 1 => lines.push(format!("elements {stage}")),
@@ -178,13 +178,13 @@ impl fmt::Display for Kept {
     }
 }
 
-impl fmt::Display for Fetch {
+impl fmt::Display for RowPrefetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fetch { rows, bytes, .. } = self;
+        let RowPrefetch { rows, bytes, .. } = self;
         let bytes = Bytes(*bytes);
         write!(
             f,
-            "{rows} rows in one go, while what their elements meet is fetched: {bytes} do not stay in the second cache"
+            "{rows} rows in one go, while what their elements meet is prefetched: {bytes} do not stay in the second cache"
         )
     }
 }

@@ -92,13 +92,13 @@ pub(super) enum Step {
     /// No result: what the sum has from here on.
     SetTotal(usize, u32),
     /// No result: a wish for elements that are read soon, or written.
-    Fetch(Element, bool),
+    Prefetch(Element, bool),
 }
 
 impl Step {
     pub(super) fn operands(self) -> Vec<u32> {
         match self {
-            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position | Step::Fetch(..) => {
+            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position | Step::Prefetch(..) => {
                 Vec::new()
             }
             Step::Unary(_, x) | Step::Not(x) | Step::Store(_, x) | Step::SetTotal(_, x) => vec![x],
@@ -108,7 +108,7 @@ impl Step {
     }
 
     pub(super) fn has_result(self) -> bool {
-        !matches!(self, Step::Store(..) | Step::SetTotal(..) | Step::Fetch(..))
+        !matches!(self, Step::Store(..) | Step::SetTotal(..) | Step::Prefetch(..))
     }
 
     /// Whether it is the same wherever it stands, and may stay in a register for long: memory changes, and masks have few registers.
@@ -210,8 +210,8 @@ impl Recorder {
     }
 
     /// Asks for elements that are read soon, or written; they may be anywhere, and be none.
-    pub fn fetch(&mut self, element: Element, to_write: bool) {
-        self.body.steps.push(Step::Fetch(element, to_write));
+    pub fn prefetch(&mut self, element: Element, to_write: bool) {
+        self.body.steps.push(Step::Prefetch(element, to_write));
     }
 
     /// A sum along the run whose lanes lie there, or one down the columns.
@@ -418,8 +418,8 @@ impl fmt::Display for Body {
                 Step::Position => writeln!(f, "    v{number} = position")?,
                 Step::Total(total) => writeln!(f, "    v{number} = total {total}")?,
                 Step::Store(element, _) => writeln!(f, "    store {operands}, {}", place(element))?,
-                Step::Fetch(element, false) => writeln!(f, "    fetch {}", place(element))?,
-                Step::Fetch(element, true) => writeln!(f, "    fetch {}, to write", place(element))?,
+                Step::Prefetch(element, false) => writeln!(f, "    prefetch {}", place(element))?,
+                Step::Prefetch(element, true) => writeln!(f, "    prefetch {}, to write", place(element))?,
                 Step::SetTotal(total, _) => writeln!(f, "    total {total} = {operands}")?,
             }
         }

@@ -196,7 +196,7 @@ impl Code {
     }
 
     /// A prefetch of the line that lies so many bytes from a register and the position in the run.
-    pub(super) fn fetch(&mut self, base: Gpr, offset: i32, to_write: bool) {
+    pub(super) fn prefetch(&mut self, base: Gpr, offset: i32, to_write: bool) {
         if base.0 >= 8 {
             self.bytes.push(0x41);
         }

@@ -321,9 +321,9 @@ impl Writer<'_> {
                 let to = self.element(element);
                 self.code.vector(encode::MOVE_TO, x, 0, to, None);
             }
-            Step::Fetch(element, to_write) => {
+            Step::Prefetch(element, to_write) => {
                 let base = self.base(element.address);
-                self.code.fetch(base, element.offset, to_write);
+                self.code.prefetch(base, element.offset, to_write);
             }
             Step::SetTotal(total, x) => {
                 let to = self.total(total, self.part);

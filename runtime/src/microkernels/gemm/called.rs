@@ -1,7 +1,7 @@
 //! The products as compiled code calls them: every number and address an argument of its own, in the convention of C.
 
-use super::fetched::Fetched;
-use super::{Isa, Operand, Terms, gemm, gemm_fetching, gemm_packed, gemm_packed_columns, pack_columns};
+use super::prefetched::Prefetched;
+use super::{Isa, Operand, Terms, gemm, gemm_packed, gemm_packed_columns, gemm_prefetching, pack_columns};
 use crate::kernel::{Triangle, TrianglePart};
 use crate::tiling::{Machine, few_in_place};
 
@@ -107,12 +107,12 @@ pub unsafe extern "C" fn packed_product(
     unsafe { gemm_packed(isa, rows, cols, Terms::all(inner, piece), a, packed, c, ldc, workspace) }
 }
 
-/// As [`packed_product`], or as [`product`] if `packed` is null, with tiles that fetch as many rows of other matrices meanwhile, of
-/// which so many addresses stand at `fetched`.
+/// As [`packed_product`], or as [`product`] if `packed` is null, with tiles that prefetch as many rows of other matrices meanwhile, of
+/// which so many addresses stand at `prefetched`.
 ///
 /// # Safety
 /// That of these; there are so many addresses, which may be any.
-pub unsafe extern "C" fn product_and_fetch(
+pub unsafe extern "C" fn product_and_prefetch(
     isa: Isa,
     rows: usize,
     cols: usize,
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn product_and_fetch(
     packed: *const f32,
     c: *mut f32,
     ldc: usize,
-    fetched: *const *const f32,
+    prefetched: *const *const f32,
     matrices: usize,
     workspace: *mut f32,
 ) {
@@ -135,8 +135,8 @@ pub unsafe extern "C" fn product_and_fetch(
     let b = Operand { ptr: b, row: b_row, col: b_col };
     // SAFETY: the caller's promise.
     unsafe {
-        let fetched = Fetched::of(core::slice::from_raw_parts(fetched, matrices));
-        gemm_fetching(isa, [rows, cols], Terms::all(inner, piece), a, b, packed, c, ldc, fetched, workspace)
+        let prefetched = Prefetched::of(core::slice::from_raw_parts(prefetched, matrices));
+        gemm_prefetching(isa, [rows, cols], Terms::all(inner, piece), a, b, packed, c, ldc, prefetched, workspace)
     }
 }
 

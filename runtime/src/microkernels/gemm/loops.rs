@@ -2,7 +2,7 @@
 //!
 //! In: a product, or a block of its rows. Out: calls of a microkernel. Absent: arithmetic.
 
-use super::fetched::Fetched;
+use super::prefetched::Prefetched;
 use super::steps::STEPS;
 use super::{Copies, Kernel, Operand, Terms, Tile, pack};
 use crate::kernel::{LANES, MOST_TERMS};
@@ -29,8 +29,8 @@ pub(super) struct Block<'a> {
     pub a: Operand,
     pub c: *mut f32,
     pub ldc: usize,
-    /// What its tiles fetch meanwhile.
-    pub fetched: Fetched<'a>,
+    /// What its tiles prefetch meanwhile.
+    pub prefetched: Prefetched<'a>,
 }
 
 impl<'a> Block<'a> {
@@ -41,7 +41,7 @@ impl<'a> Block<'a> {
             k: self.k.after_rows(i),
             a: self.a.at(i, 0),
             c: self.c.wrapping_add(i * self.ldc),
-            fetched: self.fetched.after(i * self.n),
+            prefetched: self.prefetched.after(i * self.n),
             ..self
         })
     }
@@ -76,8 +76,8 @@ pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block<'_>, b: Ope
 
 /// Whether a product is one row of tiles, of all its terms in one go.
 fn is_row_of_tiles<K: Kernel>(whole: &Block<'_>) -> bool {
-    let Block { rows, n, k, fetched, .. } = whole;
-    let plain = k.triangle.is_none() && !k.adds && fetched.is_empty();
+    let Block { rows, n, k, prefetched, .. } = whole;
+    let plain = k.triangle.is_none() && !k.adds && prefetched.is_empty();
     plain && (1..=K::MR).contains(rows) && (1..=k.piece).contains(&k.count) && (K::EXACT || n.is_multiple_of(K::LANES))
 }
 
@@ -118,7 +118,7 @@ pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block<'_>, p
 pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns, for_a: *mut f32, for_b: *mut f32) {
     // What is left out of a left operand is 0 as far as a tile reaches beyond the row's own terms, and no further.
     const { assert!(K::MR <= LANES) };
-    let Block { rows, n, columns: [first, end], k, a, c, ldc, fetched } = block;
+    let Block { rows, n, columns: [first, end], k, a, c, ldc, prefetched } = block;
     if k.count == 0 && !k.adds {
         // SAFETY: C has these rows and columns.
         return unsafe { clear(c.wrapping_add(first), ldc, rows, end - first) };
@@ -128,7 +128,7 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns,
     let clears = |start: usize| start == 0 && !k.adds;
     let wanted = |&(start, depth): &(usize, usize)| clears(start) || terms.start < start + depth && start < terms.end;
     let count = || k.pieces().count() * (end - first).div_ceil(K::NR) * tiles::<K>(rows).count();
-    let mut lines = fetched.lines(rows * n, count);
+    let mut lines = prefetched.lines(rows * n, count);
     for (start, depth) in k.pieces().filter(wanted) {
         let a = a.at(0, start);
         if packs_a {
@@ -241,7 +241,7 @@ unsafe fn columns<K: Kernel>(
 
 /// What tile `t` of a panel prefetches of the panel after it, that from column `j` on, or of the first one of the next
 /// piece: first line, and floats from each to the next. The machine's own prefetcher ends where a page ends, and a panel
-/// has a page for every row or column. Once the whole panel is on its way the tiles that are left fetch nothing: lines
+/// has a page for every row or column. Once the whole panel is on its way the tiles that are left prefetch nothing: lines
 /// that nobody wants yet drive out those that are wanted. (They name the line at `idle`, which is there.)
 fn ahead<K: Kernel>(
     b: Columns,

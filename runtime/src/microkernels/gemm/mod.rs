@@ -21,7 +21,7 @@ pub(super) mod avx512;
 mod axpy;
 mod called;
 pub mod checked;
-mod fetched;
+mod prefetched;
 mod loops;
 #[cfg(all(feature = "jit", target_arch = "aarch64"))]
 pub(super) mod neon;
@@ -36,10 +36,10 @@ pub use crate::tiling::Isa;
 use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
-pub use called::{kept_product, pack_right, packed_product, product, product_and_fetch, product_in_part};
-use fetched::Fetched;
+pub use called::{kept_product, pack_right, packed_product, product, product_and_prefetch, product_in_part};
 use loops::{Block, KC, MC};
 pub(super) use loops::{MAX_NR, tiles};
+use prefetched::Prefetched;
 
 /// Calls `$function::<K>` with the kernel `K` of an [`Isa`]. Where no program is compiled, as in the macro, nothing is fast: plain Rust
 /// has the same numbers up to rounding, and the others take seconds to build.
@@ -230,7 +230,7 @@ pub unsafe fn gemm_with(
 ) {
     debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
     debug_assert!(copies.left || a.row == 1 || a.col == 1, "only adjacent rows or terms are read in place");
-    let block = Block { rows: m, n, columns: [0, n], k, a, c, ldc, fetched: Fetched::of(&[]) };
+    let block = Block { rows: m, n, columns: [0, n], k, a, c, ldc, prefetched: Prefetched::of(&[]) };
     // Sums along whole rows know neither what was there before nor what is left out.
     let whole = !k.adds && k.triangle.is_none();
     if !copies.right && whole && matmul::reads_whole_rows([m, n, k.count]) {
@@ -303,18 +303,18 @@ pub unsafe fn gemm_packed_columns(
 ) {
     debug_assert!(columns.start.is_multiple_of(MAX_NR) && (columns.end.is_multiple_of(MAX_NR) || columns.end == n));
     let c = c.wrapping_sub(columns.start);
-    let block = Block { rows, n, columns: [columns.start, columns.end], k, a, c, ldc, fetched: Fetched::of(&[]) };
+    let block = Block { rows, n, columns: [columns.start, columns.end], k, a, c, ldc, prefetched: Prefetched::of(&[]) };
     let copied = !matches!(matmul::left(&Machine::of(isa), n, [a.row, a.col]), Left::InPlace);
     // SAFETY: the caller's promises are those of `packed_product`.
     unsafe { on!(isa, loops::packed_product, copied, block, packed, workspace) }
 }
 
-/// As [`gemm`], or as [`gemm_packed`] if `packed` is not null, with tiles that fetch the rows of other matrices meanwhile.
+/// As [`gemm`], or as [`gemm_packed`] if `packed` is not null, with tiles that prefetch the rows of other matrices meanwhile.
 ///
 /// # Safety
 /// That of [`gemm`], and that of [`gemm_packed`] unless `packed` is null. Of the other matrices nothing is read.
 #[allow(clippy::too_many_arguments)]
-unsafe fn gemm_fetching(
+unsafe fn gemm_prefetching(
     isa: Isa,
     [rows, n]: [usize; 2],
     k: Terms,
@@ -323,11 +323,11 @@ unsafe fn gemm_fetching(
     packed: *const f32,
     c: *mut f32,
     ldc: usize,
-    fetched: Fetched<'_>,
+    prefetched: Prefetched<'_>,
     workspace: *mut f32,
 ) {
     let copies = Copies::of(&Machine::of(isa), [rows, n, k.count], a, b);
-    let block = Block { rows, n, columns: [0, n], k, a, c, ldc, fetched };
+    let block = Block { rows, n, columns: [0, n], k, a, c, ldc, prefetched };
     // SAFETY: the caller's promises are those of `product` and of `packed_product`.
     unsafe {
         match packed.is_null() {
@@ -350,12 +350,12 @@ pub(super) struct Tile {
     ldc: usize,
     /// Add to C instead of overwriting it.
     accumulate: bool,
-    /// What to fetch into the second cache meanwhile: a line every [`steps::STEPS`] terms, so many floats apart.
+    /// What to prefetch into the second cache meanwhile: a line every [`steps::STEPS`] terms, so many floats apart.
     ahead: (*const f32, usize),
 }
 
 impl Tile {
-    /// A tile with nothing to fetch meanwhile: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.
+    /// A tile with nothing to prefetch meanwhile: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.
     #[inline]
     pub(super) fn new(
         [rows, cols, depth]: [usize; 3],

@@ -73,7 +73,7 @@ unsafe fn tile<const MR: usize, const VECTORS: usize>(t: &Tile) {
     let mut b = t.b;
     let (mut ahead, apart) = t.ahead;
     for _ in 0..t.depth / STEPS {
-        fetch(ahead);
+        prefetch(ahead);
         ahead = ahead.wrapping_add(apart);
         for s in 0..STEPS {
             // SAFETY: this term and its columns of B, whole registers, are inside the tile.
@@ -167,7 +167,7 @@ unsafe fn step<const MR: usize, const VECTORS: usize>(
 /// stored at every step.
 #[inline(always)]
 #[allow(clippy::pointers_in_nomem_asm_block, reason = "a hint reads nothing")]
-fn fetch(line: *const f32) {
+fn prefetch(line: *const f32) {
     // SAFETY: a hint, for which any address will do.
     unsafe { asm!("prfm pldl2keep, [{0}]", in(reg) line, options(nomem, nostack, preserves_flags)) };
 }

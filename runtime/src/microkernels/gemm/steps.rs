@@ -1,6 +1,6 @@
 //! Walking along `k`: several terms at a time, with pointers that stay apart.
 
-/// Terms that are written out in a row, with addresses computed once for all of them, and for which a tile fetches one
+/// Terms that are written out in a row, with addresses computed once for all of them, and for which a tile prefetches one
 /// line ahead. On Intel cores additions of addresses compete with multiplications for two ports: one term at a time
 /// took a quarter longer.
 pub(in crate::microkernels) const STEPS: usize = 4;

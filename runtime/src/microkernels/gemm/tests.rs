@@ -312,7 +312,7 @@ fn packing_moves_every_element_and_pads_with_zeros() {
 }
 
 #[test]
-fn fetching_rows_of_other_matrices_changes_no_bit() {
+fn prefetching_rows_of_other_matrices_changes_no_bit() {
     for isa in Isa::available() {
         for (m, n, k) in [(1, 1, 1), (17, 35, 19), (64, 129, 256), (33, 777, 300), (400, 48, 15), (5, 16, 700)] {
             for (ta, tb) in TRANSPOSITIONS {
@@ -323,10 +323,10 @@ fn fetching_rows_of_other_matrices_changes_no_bit() {
                 unsafe { pack_b(isa, n, terms(k), b.operand(), packed.as_mut_ptr()) };
                 let matrices = [a.data.as_ptr(), core::ptr::null(), packed.as_ptr()];
                 for (packed, count) in [(core::ptr::null(), 3), (packed.as_ptr(), 2), (packed.as_ptr(), 0)] {
-                    let (mut c, fetched) = (vec![f32::NAN; m * n], Fetched::of(&matrices[..count]));
+                    let (mut c, prefetched) = (vec![f32::NAN; m * n], Prefetched::of(&matrices[..count]));
                     let (a, b, to, workspace) = (a.operand(), b.operand(), c.as_mut_ptr(), workspace.as_mut_ptr());
                     // SAFETY: operands, result and workspace have these extents.
-                    unsafe { gemm_fetching(isa, [m, n], terms(k), a, b, packed, to, n, fetched, workspace) };
+                    unsafe { gemm_prefetching(isa, [m, n], terms(k), a, b, packed, to, n, prefetched, workspace) };
                     assert_eq!(bits(&c), expected, "{isa:?} {m}x{n}x{k} {ta} {tb}, {count} matrices");
                 }
             }

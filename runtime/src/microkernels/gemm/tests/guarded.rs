@@ -39,13 +39,13 @@ fn nothing_outside_the_buffers_is_touched() {
                     gemm_packed(isa, m, n, terms(k), a, packed.data, c.data, n, for_a.data);
                 }
                 assert_eq!(bits(c.floats()), expected);
-                // What is fetched may lie past the pages, or nowhere.
+                // What is prefetched may lie past the pages, or nowhere.
                 let matrices = [c.data.cast_const(), core::ptr::null(), b_pages.data.wrapping_add(k * n)];
                 for packed in [core::ptr::null(), packed.data.cast_const()] {
                     c.floats_mut().fill(0.0);
-                    let (c, fetched) = (c.data, Fetched::of(&matrices));
+                    let (c, prefetched) = (c.data, Prefetched::of(&matrices));
                     // SAFETY: as above.
-                    unsafe { gemm_fetching(isa, [m, n], terms(k), a, b, packed, c, n, fetched, workspace.data) };
+                    unsafe { gemm_prefetching(isa, [m, n], terms(k), a, b, packed, c, n, prefetched, workspace.data) };
                 }
                 assert_eq!(bits(c.floats()), expected);
             }

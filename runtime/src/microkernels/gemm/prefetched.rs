@@ -1,4 +1,4 @@
-//! What tiles fetch meanwhile: the rows of other matrices that the elements of a product meet when it is done.
+//! What tiles prefetch meanwhile: the rows of other matrices that the elements of a product meet when it is done.
 //!
 //! A product whose operands stay in a cache leaves the way to memory idle, and what follows it waits for nothing else. In: matrices
 //! of as many columns as the product, and how many tiles it has. Out: for a tile, the line from which on it may ask for as many as
@@ -8,16 +8,16 @@ use super::loops::LINE;
 
 /// Matrices of as many rows and columns as a product, each without a gap.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fetched<'a> {
+pub(super) struct Prefetched<'a> {
     matrices: &'a [*const f32],
     /// Floats of each that belong to earlier rows.
     before: usize,
 }
 
-impl<'a> Fetched<'a> {
+impl<'a> Prefetched<'a> {
     /// The rows of these matrices from the first on; nothing is read of them.
-    pub(super) const fn of(matrices: &'a [*const f32]) -> Fetched<'a> {
-        Fetched { matrices, before: 0 }
+    pub(super) const fn of(matrices: &'a [*const f32]) -> Prefetched<'a> {
+        Prefetched { matrices, before: 0 }
     }
 
     /// Whether there is none.
@@ -26,21 +26,21 @@ impl<'a> Fetched<'a> {
     }
 
     /// The same after so many floats of each.
-    pub(super) fn after(self, floats: usize) -> Fetched<'a> {
-        Fetched { before: self.before + floats, ..self }
+    pub(super) fn after(self, floats: usize) -> Prefetched<'a> {
+        Prefetched { before: self.before + floats, ..self }
     }
 
     /// What the tiles of a block ask for, of which each matrix has so many floats. The number of tiles is asked for if it is needed.
     pub(super) fn lines(self, floats: usize, tiles: impl FnOnce() -> usize) -> Lines<'a> {
         let each = floats / LINE;
         let all = each * self.matrices.len();
-        Lines { fetched: self, each, all, tiles: if all > 0 { tiles() } else { 1 }, tile: 0, next: 0 }
+        Lines { prefetched: self, each, all, tiles: if all > 0 { tiles() } else { 1 }, tile: 0, next: 0 }
     }
 }
 
 /// Lines that tiles ask for, one tile after the other.
 pub(super) struct Lines<'a> {
-    fetched: Fetched<'a>,
+    prefetched: Prefetched<'a>,
     /// Whole lines of a matrix.
     each: usize,
     /// Those of all matrices.
@@ -67,19 +67,19 @@ impl Lines<'_> {
         // Without a gap, unless the tiles have too little room for all lines.
         let line = if due < self.next + room { self.next } else { due };
         self.next = line + room;
-        let at = self.fetched.before + line % self.each * LINE;
-        (line < self.all).then(|| self.fetched.matrices[line / self.each].wrapping_add(at))
+        let at = self.prefetched.before + line % self.each * LINE;
+        (line < self.all).then(|| self.prefetched.matrices[line / self.each].wrapping_add(at))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fetched, LINE};
+    use super::{LINE, Prefetched};
 
     /// Which lines of each matrix are asked for, by the tile that asks.
     fn asked(matrices: usize, floats: usize, tiles: usize, room: usize) -> Vec<Vec<usize>> {
         let starts: Vec<*const f32> = (1..=matrices).map(|start| (start << 32) as *const f32).collect();
-        let mut lines = Fetched::of(&starts).after(5 * LINE).lines(floats, || tiles);
+        let mut lines = Prefetched::of(&starts).after(5 * LINE).lines(floats, || tiles);
         let each = floats / LINE;
         let number = |at: *const f32| {
             let (matrix, line) = ((at as usize >> 32) - 1, (at as usize & 0xffff_ffff) / (4 * LINE) - 5);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_fetched_no_tile_asks() {
+    fn where_nothing_is_prefetched_no_tile_asks() {
         assert!(asked(0, 4096, 9, 64).iter().all(Vec::is_empty));
         assert!(asked(2, LINE - 1, 9, 64).iter().all(Vec::is_empty));
     }
