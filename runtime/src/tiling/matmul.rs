@@ -252,8 +252,8 @@ fn runs_left(machine: &Machine, runs: &Runs, right: RunsRight, line: [usize; 2])
     }
 }
 
-/// Fewest lanes of a register that holds rows: there are as many sums as lanes, and fewer wait for one another. Measured with 3
-/// channels to 16 over 32 x 32 pixels: 115 GFLOP/s with AVX-512, where gathering takes 67; 43 with AVX2.
+/// Fewest lanes of a register that holds rows: there are as many sums as lanes, and fewer wait for one another. Measured alone with 3
+/// channels to 16 over 32 x 32 pixels: 115 GFLOP/s with AVX-512, 43 with AVX2.
 const LANES_ACROSS: usize = 12;
 
 /// Whether rows that are adjacent in the left operand, as pixels of a plane are, are read a register at a time where they lie, rather than
