@@ -14,16 +14,16 @@
 //! is computed in, the entry point, `m`, `n` or alignment. Where a [part](Triangle) of a product is left out, terms that are 0
 //! may be added or not: that changes no sum of finite numbers.
 
-#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
 pub(super) mod avx2;
-#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
 pub(super) mod avx512;
 mod axpy;
 mod called;
 pub mod checked;
 mod prefetched;
 mod loops;
-#[cfg(all(feature = "jit", target_arch = "aarch64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "aarch64"))]
 pub(super) mod neon;
 mod pack;
 pub(super) mod portable;
@@ -47,11 +47,11 @@ macro_rules! on {
     ($isa:expr, $function:path, $($argument:expr),*) => {{
         use $function as function;
         match $isa {
-            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            #[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
             Isa::Avx512 => function::<$crate::microkernels::gemm::avx512::Avx512>($($argument),*),
-            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            #[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
             Isa::Avx2 => function::<$crate::microkernels::gemm::avx2::Avx2>($($argument),*),
-            #[cfg(all(feature = "jit", target_arch = "aarch64"))]
+            #[cfg(all(any(feature = "jit", test), target_arch = "aarch64"))]
             Isa::Neon => function::<$crate::microkernels::gemm::neon::Neon>($($argument),*),
             _ => function::<$crate::microkernels::gemm::portable::Portable>($($argument),*),
         }
@@ -66,9 +66,9 @@ const fn has_tile<K: Kernel>(isa: Isa) -> bool {
 }
 
 const _: () = {
-    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    #[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
     assert!(has_tile::<avx512::Avx512>(Isa::Avx512) && has_tile::<avx2::Avx2>(Isa::Avx2));
-    #[cfg(all(feature = "jit", target_arch = "aarch64"))]
+    #[cfg(all(any(feature = "jit", test), target_arch = "aarch64"))]
     assert!(has_tile::<neon::Neon>(Isa::Neon));
     assert!(has_tile::<portable::Portable>(Isa::Portable));
 };

@@ -62,7 +62,7 @@ macro_rules! tiles {
     (@any $t:ident, $rows:literal, $vectors:literal) => { one::<$rows, $vectors, ANY, true>($t) };
 }
 
-#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
 mod x86 {
     use core::arch::x86_64::*;
 
@@ -262,7 +262,7 @@ mod x86 {
     }
 }
 
-#[cfg(all(feature = "jit", target_arch = "aarch64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "aarch64"))]
 mod arm {
     use core::arch::aarch64::*;
 

@@ -166,11 +166,11 @@ macro_rules! transforms {
     };
 }
 
-#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
 transforms! { gemm::avx2::Avx2, core::arch::x86_64::__m256, #[target_feature(enable = "avx2,fma")] 6 x 2 }
-#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "x86_64"))]
 transforms! { gemm::avx512::Avx512, core::arch::x86_64::__m512, #[target_feature(enable = "avx512f")] 16 x 1, 8 x 2 }
-#[cfg(all(feature = "jit", target_arch = "aarch64"))]
+#[cfg(all(any(feature = "jit", test), target_arch = "aarch64"))]
 transforms! { gemm::neon::Neon, core::arch::aarch64::float32x4_t, #[target_feature(enable = "neon")] 6 x 4 }
 transforms! { gemm::portable::Portable, Floats, 4 x 2 }
 
