@@ -135,14 +135,17 @@ fn random_loops_have_the_same_bits_on_any_threads() {
     }
 }
 
+/// Runs a graph under every instruction set of this machine.
+#[track_caller]
+pub(crate) fn check_instruction_sets(seed: u64, graph: &Graph) {
+    let compile = |isa| with_isa(isa, || Compiled::new(graph, 9));
+    let mut compiled: Vec<Compiled> = Isa::available().into_iter().map(compile).collect();
+    agrees(&format!("seed {seed}, under every instruction set"), graph, &mut compiled, 9, seed);
+}
+
 #[test]
 fn random_loops_run_on_every_instruction_set() {
-    for seed in 0..cases(60) {
-        let graph = graph(20_000 + seed);
-        let compile = |isa| with_isa(isa, || Compiled::new(&graph, 9));
-        let mut compiled: Vec<Compiled> = Isa::available().into_iter().map(compile).collect();
-        agrees(&format!("seed {seed}, under every instruction set"), &graph, &mut compiled, 9, seed);
-    }
+    (0..cases(60)).for_each(|seed| check_instruction_sets(seed, &graph(20_000 + seed)));
 }
 
 #[test]

@@ -232,6 +232,18 @@ pub fn queries_and_keys(b: &mut Builder, shape: &Shape) -> [NodeId; 2] {
     })
 }
 
+/// The next state of a loop, bounded in one of three forms, so that nothing grows from step to step.
+pub fn bounded_state(b: &mut Builder, form: usize, carry: NodeId, next: NodeId) -> NodeId {
+    match form {
+        0 => b.sigmoid(next),
+        1 => b.tanh(next),
+        _ => {
+            let (half, bounded) = (b.scale(carry, 0.5), b.tanh(next));
+            b.add(half, bounded)
+        }
+    }
+}
+
 /// Scores with minus infinity for every key after its query.
 pub fn looking_back(b: &mut Builder, scores: NodeId) -> NodeId {
     let shape = b.shape(scores);

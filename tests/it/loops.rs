@@ -55,31 +55,34 @@ fn a_loop_inside_of_a_loop_is_its_steps() {
     assert!(inner > cases / 8, "{inner} loops were inside of others, {outside} independent of them");
 }
 
+/// Holds gradients against those of the same steps written out, differentiated as they are: as made, and simplified.
+#[track_caller]
+pub(crate) fn check_gradients(seed: u64, graph: &Graph, wanted: &[usize]) {
+    let (own, expected) = (differentiate(graph, wanted), differentiate(&unroll(graph), wanted));
+    verify(&own).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{own}"));
+    let simple = simplify(&own);
+    verify(&simple).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{simple}"));
+    let values = draw::values(graph, 3, seed);
+    let [own, simple, expected] = [&own, &simple, &expected].map(|graph| evaluate(graph, Precision::F64, 3, &values));
+    for &param in wanted {
+        let role = Role::Gradient(param);
+        let expected = expected.output(&role).as_floats();
+        let largest = expected.iter().fold(1e-3, |most: f64, x| most.max(x.abs()));
+        for evaluation in [&own, &simple] {
+            let own = evaluation.output(&role).as_floats();
+            let close = |(x, y): (&f64, &f64)| (x - y).abs() <= 1e-11 * largest;
+            let all = own.iter().zip(expected);
+            assert!(all.clone().all(close), "seed {seed}, {role:?}: {own:?}, not {expected:?}\n{graph}");
+        }
+    }
+}
+
 #[test]
 fn the_gradient_of_a_loop_is_that_of_all_its_steps() {
     for seed in 0..cases(200) {
         let graph = random_loop::graph(seed);
         let wanted: Vec<usize> = (0..graph.slots.params.len()).collect();
-        let (own, expected) = (differentiate(&graph, &wanted), differentiate(&unroll(&graph), &wanted));
-        verify(&own).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{own}"));
-        let simple = simplify(&own);
-        verify(&simple).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{simple}"));
-        let values = draw::values(&graph, 3, seed);
-        let [own, simple, expected] =
-            [&own, &simple, &expected].map(|graph| evaluate(graph, Precision::F64, 3, &values));
-        for &param in &wanted {
-            let role = Role::Gradient(param);
-            let expected = expected.output(&role).as_floats();
-            let largest = expected.iter().fold(1e-3, |most: f64, x| most.max(x.abs()));
-            for evaluation in [&own, &simple] {
-                let own = evaluation.output(&role).as_floats();
-                let close = |(x, y): (&f64, &f64)| (x - y).abs() <= 1e-11 * largest;
-                assert!(
-                    own.iter().zip(expected).all(close),
-                    "seed {seed}, {role:?}: {own:?}, not {expected:?}\n{graph}"
-                );
-            }
-        }
+        check_gradients(seed, &graph, &wanted);
     }
 }
 

@@ -7,14 +7,14 @@ use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, evaluate};
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, nest, unroll, verify};
 use gradloom_runtime::jit::{Text, text};
-use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::budget::cases;
-use crate::compiled::{Compiled, with_isa};
-use crate::compiled_loops::{agrees, batch_first};
+use crate::compiled::Compiled;
+use crate::compiled_loops::{agrees, batch_first, check_instruction_sets};
+use crate::loops::check_gradients;
 use crate::{draw, handmade};
 
 struct Draft {
@@ -159,14 +159,8 @@ impl Draft {
         }
         let last = *values.last().expect("there is the state");
         let next = self.fitted(last, size);
-        let next = match self.below(3) {
-            0 => self.b.sigmoid(next),
-            1 => self.b.tanh(next),
-            _ => {
-                let (half, bounded) = (self.b.scale(carry, 0.5), self.b.tanh(next));
-                self.b.add(half, bounded)
-            }
-        };
+        let form = self.below(3);
+        let next = handmade::bounded_state(&mut self.b, form, carry, next);
         let history = self.b.history(carry, next);
         if depth == 0 {
             self.collected.push(history);
@@ -277,25 +271,7 @@ fn steps_inside_of_steps_are_what_is_written_out() {
 fn the_gradient_of_steps_inside_of_steps_is_that_of_all_of_them() {
     for seed in 0..cases(200) {
         let graph = graph(seed);
-        let wanted = params(&graph);
-        let (own, expected) = (differentiate(&graph, &wanted), differentiate(&unroll(&graph), &wanted));
-        verify(&own).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{own}"));
-        let simple = simplify(&own);
-        verify(&simple).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{simple}"));
-        let values = draw::values(&graph, 3, seed);
-        let [own, simple, expected] =
-            [&own, &simple, &expected].map(|graph| evaluate(graph, Precision::F64, 3, &values));
-        for &param in &wanted {
-            let role = Role::Gradient(param);
-            let expected = expected.output(&role).as_floats();
-            let largest = expected.iter().fold(1e-3, |most: f64, x| most.max(x.abs()));
-            for evaluation in [&own, &simple] {
-                let own = evaluation.output(&role).as_floats();
-                let close = |(x, y): (&f64, &f64)| (x - y).abs() <= 1e-11 * largest;
-                let all = own.iter().zip(expected);
-                assert!(all.clone().all(close), "seed {seed}, {role:?}: {own:?}, not {expected:?}\n{graph}");
-            }
-        }
+        check_gradients(seed, &graph, &params(&graph));
     }
 }
 
@@ -340,12 +316,7 @@ fn loops_inside_of_loops_have_the_same_bits_on_any_threads_and_for_any_largest_b
 
 #[test]
 fn loops_inside_of_loops_run_on_every_instruction_set() {
-    for seed in 0..cases(60) {
-        let graph = compilable(20_000 + seed);
-        let compile = |isa| with_isa(isa, || Compiled::new(&graph, 9));
-        let mut compiled: Vec<Compiled> = Isa::available().into_iter().map(compile).collect();
-        agrees(&format!("seed {seed}, under every instruction set"), &graph, &mut compiled, 9, seed);
-    }
+    (0..cases(60)).for_each(|seed| check_instruction_sets(seed, &compilable(20_000 + seed)));
 }
 
 #[test]

@@ -188,14 +188,8 @@ impl Draft {
         let last = *values.last().expect("there is the state");
         // Bounded, so that nothing grows from step to step.
         let next = self.fitted(last, &shape);
-        let next = match self.below(3) {
-            0 => self.b.sigmoid(next),
-            1 => self.b.tanh(next),
-            _ => {
-                let (half, bounded) = (self.b.scale(carry, 0.5), self.b.tanh(next));
-                self.b.add(half, bounded)
-            }
-        };
+        let form = self.below(3);
+        let next = handmade::bounded_state(&mut self.b, form, carry, next);
         let history = self.b.history(carry, next);
         if self.below(3) > 0 {
             self.results.push(history);

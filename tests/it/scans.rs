@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use gradloom::ndarray::{Array1, Array2, Array3, Array4, ArrayD, Axis, s};
-use gradloom::{Adam, Fault, Network, PredictorBuilder, RunError, Sgd, SizesOf, Stage, network};
+use gradloom::ndarray::{Array1, Array3, s};
+use gradloom::{Adam, Network, Sgd, SizesOf, Stage, network};
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, Role};
 use gradloom_runtime::layers::Mode;
@@ -157,36 +157,36 @@ network! {
     loss(t: [B, 3, 2]) = mse(y, t);
 }
 
-const ROWS: usize = 3;
+pub(crate) const ROWS: usize = 3;
 const BOUND: Bound = Bound { relative: 1e-12, absolute: 1e-13 };
 
 /// A network with values for everything in it.
-struct Case {
+pub(crate) struct Case {
     graph: Graph,
     values: Values,
 }
 
 impl Case {
-    fn of<N: Network>() -> Case {
+    pub(crate) fn of<N: Network>() -> Case {
         let graph = lower(N::declared(), Mode::Infer).expect("it compiles");
         let values = draw::values(&graph, ROWS, 5);
         Case { graph, values }
     }
 
-    fn input(&self, name: &str) -> &Tensor {
+    pub(crate) fn input(&self, name: &str) -> &Tensor {
         let index = self.graph.slots.inputs.iter().position(|slot| slot.name == name);
         &self.values.inputs[index.expect("there is one")]
     }
 
     /// A matrix, by rows.
-    fn weight(&self, name: &str) -> (&[f64], usize) {
+    pub(crate) fn weight(&self, name: &str) -> (&[f64], usize) {
         let index = self.graph.slots.params.iter().position(|slot| slot.name == name);
         let tensor = &self.values.params[index.unwrap_or_else(|| panic!("there is no {name}"))];
         (tensor.as_floats(), tensor.shape.last().copied().unwrap_or(1))
     }
 
     /// `x W`, or `x W + b` where there is a bias.
-    fn dense(&self, path: &str, x: &[f64]) -> Vec<f64> {
+    pub(crate) fn dense(&self, path: &str, x: &[f64]) -> Vec<f64> {
         let (weight, columns) = self.weight(&format!("{path}.weight"));
         let bias = format!("{path}.bias");
         let has_bias = self.graph.slots.params.iter().any(|slot| slot.name == bias);
@@ -206,7 +206,7 @@ impl Case {
 
     /// Holds an output against the rows expected, and all gradients against differences.
     #[track_caller]
-    fn check(&self, expected: &[f64]) {
+    pub(crate) fn check(&self, expected: &[f64]) {
         let evaluation = evaluate(&self.graph, Precision::F64, ROWS, &self.values);
         BOUND.check("values", evaluation.output(&Role::Output(0)).as_floats(), expected);
         self.check_gradients();
@@ -223,7 +223,7 @@ fn sigmoid(x: &f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn tanh(x: &[f64]) -> Vec<f64> {
+pub(crate) fn tanh(x: &[f64]) -> Vec<f64> {
     x.iter().map(|x| x.tanh()).collect()
 }
 
@@ -511,84 +511,6 @@ fn a_loop_inside_of_a_loop_goes_over_each_element() {
     case.check(&expected);
 }
 
-network! {
-    /// A loop of many steps at each step of another.
-    Long<x: [B, 2, 400, 2] -> y: [B, 3]> {
-        scan(3, last = true) |text, h| {
-            let read = text -> scan(2, last = true) |word, s, keep = 0.9| {
-                let seen = (word, s) -> concat, Dense(2), tanh;
-                0.5 * s + 0.1 * keep * seen
-            };
-            (read, h) -> concat, Dense(3), tanh
-        },
-    }
-    loss(t: [B, 3]) = mse(y, t);
-}
-
-#[test]
-fn a_long_loop_inside_of_a_loop_is_its_steps_one_after_the_other() {
-    let case = Case::of::<Long>();
-    let x = case.input("x").as_floats();
-    let mut expected = Vec::new();
-    for row in 0..ROWS {
-        let mut h = vec![0.0; 3];
-        for text in 0..2 {
-            let mut s = vec![0.0; 2];
-            let keep = case.weight("scan1.read.scan1.keep").0[0];
-            for word in 0..400 {
-                let at = ((row * 2 + text) * 400 + word) * 2;
-                let seen = tanh(&case.dense("scan1.read.scan1.seen.dense1", &[&x[at..at + 2], &s].concat()));
-                s = seen.iter().zip(&s).map(|(seen, s)| 0.5 * s + 0.1 * keep * seen).collect();
-            }
-            h = tanh(&case.dense("scan1.dense1", &[s, h].concat()));
-        }
-        expected.extend(&h);
-    }
-    case.check(&expected);
-    // As it is compiled, with gradients, whoever shares the rows.
-    let (x, t) =
-        (Array4::from_shape_vec((ROWS, 2, 400, 2), x.iter().map(|&x| x as f32).collect()), Array2::zeros((ROWS, 3)));
-    let x = x.expect("it has as many");
-    let mut all = Vec::new();
-    for (max_batch, threads) in [(ROWS, 1), (ROWS, 2), (9, 3)] {
-        let mut net = Long::trainer(Sgd::new(0.1)).max_batch(max_batch).threads(threads).build().expect("it builds");
-        let names: Vec<String> = net.names().map(str::to_string).collect();
-        for name in &names {
-            let (found, _) = case.weight(name);
-            let shape = net.param(name).expect("it is one of its parameters").raw_dim();
-            let value = ArrayD::from_shape_vec(shape, found.iter().map(|&x| x as f32).collect());
-            net.set_param(name, value.expect("it has as many").view()).expect("it fits");
-        }
-        let y = net.predict(x.view()).expect("it runs").to_owned();
-        let bound = Bound { relative: 1e-4, absolute: 1e-5 };
-        bound.check("compiled", &y.iter().map(|&y| y.into()).collect::<Vec<f64>>(), &expected);
-        net.step(x.view(), t.view()).expect("it is finite");
-        all.push((y, crate::train::state(&net)));
-    }
-    assert!(all.iter().all(|one| *one == all[0]), "neither threads nor the largest batch change a bit");
-}
-
-network! {
-    /// A state that grows a thousandfold with every word of a sentence.
-    Louder<x: [B, 3, 5, 1] -> y: [B, 3, 1]> {
-        scan(1) |words, h| { let said = words -> scan(last = true) |word, s, gain = 1000.0| gain * s + word; 0.5 * h + said },
-    }
-    loss = mean(y);
-}
-
-#[test]
-fn a_number_that_is_not_finite_is_named_with_its_step_in_every_loop() {
-    let mut net = Louder::trainer(Sgd::new(0.1)).max_batch(2).build().expect("it builds");
-    let mut x = Array4::zeros((2, 3, 5, 1));
-    x[(1, 2, 1, 0)] = 1e34f32;
-    let error = net.step(x.view(), ()).expect_err("it overflows");
-    let RunError::NotFinite { fault: Some(fault), .. } = &error else { panic!("{error:?}") };
-    let Fault::Made { layer, steps, element, .. } = &**fault else { panic!("{error:?}") };
-    // The third sentence; a thousand times as much with the third word, and beyond all numbers with the fourth.
-    assert_eq!((layer.as_str(), &steps[..], &element[..]), ("scan1.said.scan1.next", &[2, 3][..], &[1, 0][..]));
-    assert!(error.to_string().contains("of `scan1.said.scan1.next` at step 2, in it at step 3 ("), "{error}");
-}
-
 #[test]
 fn a_length_beyond_the_sequence_is_refused() {
     let mut net = Ragged::trainer(Sgd::new(0.1)).max_batch(2).build().expect("it builds");
@@ -596,110 +518,6 @@ fn a_length_beyond_the_sequence_is_refused() {
     assert!(net.predict((x.view(), Array1::from_vec(vec![0, 4]).view())).is_ok());
     let refused = net.predict((x.view(), Array1::from_vec(vec![0, 5]).view())).map(|_| ());
     assert_snapshot!(refused.expect_err("there are four positions"), @"`n` has class id 5 in row 1, but there are 5 classes (0 to 4)");
-}
-
-network! {
-    /// Loops that look back alone, and what nothing needs that is put out.
-    Watch<x: [B, 6, 3] -> (y: [B, 6, 2], z: [B, 3], same: [B, 6, 3], kept: [B, 6, 3])> {
-        let h = x -> scan |x, h, decay = 0.9| decay * h + (1.0 - decay) * x, Dense(4), scan(4) |x, h| {
-            let f = (x, h) -> concat, LayerNorm, Dense(4) as gate, sigmoid;
-            f * h + gate * mean(x, axis = -1, keep = true)
-        };
-        let _unused = x -> scan(5, reverse = true) |x, h, a = 0.5| { (a * x, h) -> concat, Dense(5) };
-        y = h -> Dense(2);
-        z = h -> scan(3, last = true) |x, h| { let a = x -> Dense(3); tanh(a) + 0.5 * h };
-        same = x -> scan |x, _h| x;
-        kept = x -> scan |_x, h| h;
-    }
-    loss = mean(y) + mean(z) + mean(_unused);
-
-    /// Loops inside of a loop look at its own position alone.
-    Within<x: [B, 4, 5, 3] -> y: [B, 4, 6]> {
-        scan(6) |words, h| {
-            let start = 0.5 * h[.., ..3];
-            let read = words -> Lstm(4, reverse = true), scan(3, last = true, initial = start) |x, s| { (x, s, h) -> concat, Dense(3), tanh };
-            (read, h) -> concat, Dense(6), tanh
-        },
-    }
-    loss = mean(y);
-
-    /// Each looks at other positions.
-    Back<x: [B, 6, 3] -> y: [B, 6, 3]> { scan(reverse = true) |x, h| 0.5 * h + x }
-    Whole<x: [B, 6, 3] -> y: [B, 6, 3]> { y = x -> scan |e, h| 0.5 * h + e * mean(x, axis = 1); }
-    First<x: [B, 6, 3] -> y: [B, 6, 3]> { let s = x[.., 0, ..]; y = x -> scan(initial = s) |x, h| 0.5 * h + x; }
-    Short<x: [B, 6, 3] -> y: [B, 6, 3]> { let n = sum(x, axis = [1, 2]); y = x -> scan(lengths = n) |x, h| 0.5 * h + x; }
-    /// A last state is another one at each position of a stream.
-    Last<x: [B, 6, 3] -> y: [B, 3]> { let s = x -> Gru(3, last = true); y = x -> scan(last = true) |x, h| 0.5 * h + x * s; }
-    Again<x: [B, 6, 3] -> y: [B, 3]> {
-        let s = x -> Gru(4, last = true);
-        let r = reshape(s, [B, 2, 2]);
-        y = r -> Gru(3, last = true);
-    }
-    Over<x: [B, 6, 3] -> y: [B, 4]> {
-        let s = x -> Gru(4, last = true);
-        let r = reshape(s, [B, 2, 2]);
-        y = r -> scan(4, last = true) |_x, h| 0.5 * h + 1.0;
-    }
-}
-
-#[test]
-fn a_stream_of_a_loop_gives_the_bits_of_the_whole_sequence() {
-    let mut predictor = Watch::predictor().max_batch(1).seed(8).build().expect("it builds");
-    let x = Array3::from_shape_fn((1, 6, 3), |(_, t, at)| ((5 * t + 3 * at) % 7) as f32 / 3.0 - 1.0);
-    let found = predictor.predict(x.view()).expect("it runs");
-    let all = [found.y.to_owned().into_dyn(), found.same.to_owned().into_dyn(), found.kept.to_owned().into_dyn()];
-    let z = found.z.to_owned();
-    let mut stream = predictor.stream().expect("it looks back alone");
-    for t in 0..6 {
-        stream.feed(&x.as_slice().expect("it is in order")[3 * t..][..3]).expect("it fits");
-        for (index, all) in [(0, &all[0]), (2, &all[1]), (3, &all[2])] {
-            let own = all.index_axis(Axis(1), t);
-            let found = stream.output(index).expect("there is a port").to_vec();
-            assert_eq!(found, own.iter().copied().collect::<Vec<f32>>(), "output {index} at {t}");
-        }
-    }
-    assert_eq!(stream.output(1).expect("there is a port").to_vec(), z.iter().copied().collect::<Vec<f32>>());
-}
-
-#[test]
-fn a_stream_of_loops_inside_of_a_loop_gives_the_bits_of_the_whole_sequence() {
-    let mut predictor = Within::predictor().max_batch(1).seed(8).build().expect("it builds");
-    let x =
-        Array4::from_shape_fn((1, 4, 5, 3), |(_, t, word, at)| ((5 * t + 3 * at + 2 * word) % 7) as f32 / 3.0 - 1.0);
-    let all = predictor.predict(x.view()).expect("it runs").to_owned();
-    let mut stream = predictor.stream().expect("it looks back alone");
-    for t in 0..4 {
-        let found = stream.feed(&x.as_slice().expect("it is in order")[15 * t..][..15]).expect("it fits").to_vec();
-        assert_eq!(found, all.index_axis(Axis(1), t).iter().copied().collect::<Vec<f32>>(), "at {t}");
-    }
-}
-
-#[test]
-fn a_loop_that_looks_elsewhere_has_no_stream() {
-    fn refusal<N: Network>(predictor: PredictorBuilder<N>) -> String {
-        let predictor = predictor.build().expect("it builds");
-        let refused = predictor.stream().map(|_| ()).expect_err("it looks elsewhere").to_string();
-        // Without the place, which moves with every line above.
-        refused.splitn(4, ':').nth(3).expect("a place").trim().to_string()
-    }
-    let all = [
-        refusal(Back::predictor()),
-        refusal(Whole::predictor()),
-        refusal(First::predictor()),
-        refusal(Short::predictor()),
-        refusal(Last::predictor()),
-        refusal(Again::predictor()),
-        refusal(Over::predictor()),
-    ];
-    assert_snapshot!(all.join("\n"), @"
-    `scan(reverse = true)` cannot be asked one position at a time: it looks at others
-    `y.scan1.next` cannot be asked one position at a time: it looks at others
-    `s` cannot be asked one position at a time: it looks at others
-    `n` cannot be asked one position at a time: it looks at others
-    `y.scan1.next` cannot be asked one position at a time: it looks at others
-    `Gru(3, last = true)` cannot be asked one position at a time: it looks at others
-    `scan(4, last = true)` cannot be asked one position at a time: it looks at others
-    ");
 }
 
 #[test]
