@@ -73,8 +73,8 @@
 //!   so does [`simplify`] before them. The head of a loop inside of another has that of the loop around as an operand: what the inner
 //!   loop leaves is part of the body, and its gradient a loop in the body of the one that goes the other way.
 //! - **A loop is compiled once.** Its kernels follow one another and run at every step; what has an element for each step is read
-//!   and written where the position says, and what only the loop reads has the memory of one step, a state among it that nobody
-//!   looks at but the next step. Code and the time of compiling do not grow with steps. Where each sample is by itself, threads
+//!   and written where the position says, and what only the loop reads has the memory of one step, a state among it of which
+//!   nothing but the last is read after the loop. Code and the time of compiling do not grow with steps. Where each sample is by itself, threads
 //!   share the samples and meet once. A loop inside of another runs at each step of that: an access moves with the innermost loop
 //!   alone, and what an inner loop reads or leaves has the memory of one step.
 //! - **A concatenation is one buffer with several writers.** Every kernel that computes a part of it writes that part to its place, and

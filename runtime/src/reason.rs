@@ -54,7 +54,7 @@ pub enum MaterializeReason {
     Outside,
     /// Each step of a loop has one.
     Step,
-    /// Each step of a loop reads what the one before has left, and nobody else does.
+    /// Each step of a loop reads what the one before has left, and of all that nothing but the last is read elsewhere.
     Carried,
     /// It is a part of a concatenation.
     Part,

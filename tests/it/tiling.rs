@@ -196,7 +196,7 @@ fn update(rows: usize, cols: usize) -> Fused {
 }
 
 #[test]
-fn what_an_update_meets_is_fetched_during_its_product() {
+fn what_an_update_meets_is_prefetched_during_its_product() {
     let machine = Machine::of(Isa::Avx2);
     let prefetch = |fused: &Fused, max_batch: usize| {
         let prefetch = tile(fused, max_batch, machine).kernels[0].row_prefetch.clone();

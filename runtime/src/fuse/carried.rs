@@ -1,22 +1,14 @@
-//! States that one step of a loop leaves to the next and nobody else looks at: they have the memory of one step.
+//! States that one step of a loop leaves to the next, and of which nothing but the last is read after it: they have the memory of one
+//! step.
 //!
-//! In: the kernels of a loop, and a buffer with a row for the state before each step and behind the last. Out: the same kernels with one
+//! In: the kernels of a loop, and a buffer with a row for the state before each step and after the last. Out: the same kernels with one
 //! row, which each step reads and then writes anew, if nothing is read later than it is overwritten. What reads the state that the last
 //! step leaves finds it there.
 
-use std::ops::Range;
-
 use crate::ir::NodeId;
-use crate::kernel::{Access, Affine, Arg, BufferId, Class, Fused, Home, Kernel, Mode, What, Write};
+use crate::kernel::{Access, Affine, Arg, BufferId, Class, Fused, Home, Kernel, Loop, Mode, What, Write};
 use crate::reason::MaterializeReason;
 use crate::types::{DType, Dim, Shape};
-
-/// A loop, as far as it matters here.
-pub(super) struct Steps {
-    pub(super) kernels: Range<usize>,
-    pub(super) count: usize,
-    pub(super) reverse: bool,
-}
 
 /// Where a kernel has to do with a buffer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +30,7 @@ struct Part {
 }
 
 /// Gives states the memory of one step, where they may have it. `is_history` tells those that are states from what is collected.
-pub(super) fn settle(fused: &mut Fused, run: &Steps, is_history: impl Fn(NodeId) -> bool) {
+pub(super) fn settle(fused: &mut Fused, run: &Loop, is_history: impl Fn(NodeId) -> bool) {
     let writes = run.kernels.clone().flat_map(|index| &fused.kernels[index].writes);
     let mut states: Vec<(BufferId, i64)> = writes
         .filter(|write| write.access.position > 0 && is_history(fused.buffer(write.buffer).origin))
@@ -47,9 +39,9 @@ pub(super) fn settle(fused: &mut Fused, run: &Steps, is_history: impl Fn(NodeId)
     states.sort();
     states.dedup();
     for (buffer, step) in states {
-        let rows = Rows { buffer, step, sample: step * (run.count as i64 + 1) };
-        if rows.fits(fused, run) {
-            rows.become_one(fused);
+        let rows = Rows { buffer, step, sample: step * (run.steps as i64 + 1) };
+        if let Some(parts) = rows.parts(fused).filter(|parts| rows.fits(fused, run, parts)) {
+            rows.become_one(fused, parts);
         }
     }
 }
@@ -65,16 +57,15 @@ struct Rows {
 
 impl Rows {
     /// Whether one row is enough.
-    fn fits(&self, fused: &Fused, run: &Steps) -> bool {
+    fn fits(&self, fused: &Fused, run: &Loop, parts: &[Part]) -> bool {
         let own = fused.buffer(self.buffer);
         let wanted = fused.results.iter().any(|(_, buffer, _)| *buffer == self.buffer)
             || fused.statistics.contains(&self.buffer);
-        let rows = own.shape.0.first() == Some(&Dim::Fixed(run.count + 1));
+        let rows = own.shape.0.first() == Some(&Dim::Fixed(run.steps + 1));
         if wanted || !rows || own.home != Home::Arena || own.dtype != DType::F32 {
             return false;
         }
-        let Some(parts) = self.parts(fused) else { return false };
-        let last = run.count as i64;
+        let last = run.steps as i64;
         let ([before, after], [first, end]) = if run.reverse { ([1, 0], [last, 0]) } else { ([0, 1], [0, last]) };
         let here = |part: &Part| run.kernels.contains(&part.kernel);
         let place_fits = |part: &Part| match part.place {
@@ -169,8 +160,7 @@ impl Rows {
     }
 
     /// Lets all of them find one row.
-    fn become_one(&self, fused: &mut Fused) {
-        let parts = self.parts(fused).expect("they have been looked at");
+    fn become_one(&self, fused: &mut Fused, parts: Vec<Part>) {
         let rank = fused.buffer(self.buffer).shape.rank();
         let shape = &mut fused.buffers[self.buffer.index()].shape;
         *shape = Shape(shape.0[1..].to_vec());

@@ -41,10 +41,10 @@ pub(super) fn finish(
     let triangles = Triangles::of(g);
     let kernels = drafts.into_iter().map(|draft| {
         let steps = draft.run.map_or(1, |number| loops.all[number].steps);
-        let again = draft.run.map_or(1, |number| loops.again(number));
+        let outer_steps = draft.run.map_or(1, |number| loops.outer_steps(number));
         let head = draft.run.map(|number| loops.all[number].carry);
         let made = Maker::new(g, (&buffers, &triangles), (draft, head), winograd).kernel();
-        let mut kernel = Kernel { steps, again, ..made };
+        let mut kernel = Kernel { steps, outer_steps, ..made };
         if kernel.scattered_product().is_some() {
             kernel.writes[0].copied = false;
         }
@@ -154,7 +154,7 @@ impl<'a> Maker<'a> {
             indices,
             writes,
             steps: 1,
-            again: 1,
+            outer_steps: 1,
             split: draft.split,
         };
         // A reduction within rows leaves the rows ahead of the first of its axes.

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use super::carried::{Steps, settle};
+use super::carried::settle;
 use super::choose::Bound;
 use super::domain::{Domain, elsewhere, is_memory};
 use super::legalize::empty::is_empty;
@@ -118,12 +118,10 @@ impl Loops {
             fused.loops.push(kernel::Loop { kernels, steps, reverse, rows: None, idle: Vec::new() });
         }
         for number in 0..fused.loops.len() {
-            // Inside of another loop, what a state begins with is written at each step of that.
-            let kernels = &fused.loops[number].kernels;
-            let is_alone = kernels.clone().all(|index| fused.loops_around(index).eq([number]));
-            if is_alone {
-                let kernel::Loop { kernels, steps, reverse, .. } = fused.loops[number].clone();
-                settle(fused, &Steps { kernels, count: steps, reverse }, |id| matches!(g[id].op, Op::History { .. }));
+            // Inside of another loop, what a state begins with is written at each step of that; and a loop inside reads its rows.
+            let run = fused.loops[number].clone();
+            if run.kernels.clone().all(|index| fused.loops_around(index).eq([number])) {
+                settle(fused, &run, |id| matches!(g[id].op, Op::History { .. }));
             }
         }
         for number in (0..fused.loops.len()).rev() {
@@ -141,7 +139,7 @@ impl Loops {
     }
 
     /// How often a loop runs: once for each step of those around it.
-    pub(super) fn again(&self, number: usize) -> usize {
+    pub(super) fn outer_steps(&self, number: usize) -> usize {
         self.outward(Some(number)).skip(1).map(|number| self.all[number].steps).fold(1, usize::saturating_mul)
     }
 }

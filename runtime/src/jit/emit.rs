@@ -5,7 +5,7 @@ use cranelift_jit::JITModule;
 use cranelift_module::{FuncId, Linkage, Module};
 
 use super::failed;
-use super::functions::Queue;
+use super::functions::CompileQueue;
 use crate::codegen::{
     CodegenInput, Import, Kernels, Numbers, Target, entry, entry_signature, kernel_signature, kernels, prepare, tail,
     task, task_signature, wide_signature,
@@ -33,7 +33,7 @@ pub(super) fn emit(
     program: CodegenInput<'_>,
     target: Target,
     regions: &[ParallelRegion],
-    queue: &mut Queue<'_, '_>,
+    queue: &mut CompileQueue<'_, '_>,
 ) -> Result<Emitted, BuildError> {
     let early = queue.has_others();
     let mut kernels = kernels(program, target, |number, function| {

@@ -70,12 +70,12 @@ struct Waiting {
 #[derive(Default)]
 struct State {
     /// The shortest first.
-    functions: Vec<Task>,
+    functions: Vec<Job>,
     /// Whether no more will come.
     is_closed: bool,
 }
 
-struct Task {
+struct Job {
     number: usize,
     function: Function,
     quickly: bool,
@@ -86,16 +86,16 @@ impl Waiting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, task: Task) {
+    fn add(&self, task: Job) {
         let mut state = self.state();
-        let shorter = |other: &Task| other.function.dfg.num_insts() < task.function.dfg.num_insts();
+        let shorter = |other: &Job| other.function.dfg.num_insts() < task.function.dfg.num_insts();
         let at = state.functions.partition_point(shorter);
         state.functions.insert(at, task);
         self.changed.notify_one();
     }
 
     /// The longest function that nobody has taken, once there is one; none after the last.
-    fn next(&self) -> Option<Task> {
+    fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
             match state.functions.pop() {
@@ -121,7 +121,7 @@ impl Drop for Closing<'_> {
 type Numbered = Vec<(usize, Result<Compiled, BuildError>)>;
 
 /// Takes functions to be compiled, and has threads for them as soon as there is enough for one more.
-pub(super) struct Queue<'scope, 'env> {
+pub(super) struct CompileQueue<'scope, 'env> {
     waiting: &'scope Waiting,
     isas: &'scope Isas,
     scope: &'scope Scope<'scope, 'env>,
@@ -132,7 +132,7 @@ pub(super) struct Queue<'scope, 'env> {
     instructions: usize,
 }
 
-impl Queue<'_, '_> {
+impl CompileQueue<'_, '_> {
     /// Whether other threads compile while functions are emitted.
     pub fn has_others(&self) -> bool {
         self.most > 0
@@ -141,7 +141,7 @@ impl Queue<'_, '_> {
     /// Adds a function, which is to have this number.
     pub fn add(&mut self, number: usize, function: Function, quickly: bool) {
         self.instructions += function.dfg.num_insts();
-        self.waiting.add(Task { number, function, quickly });
+        self.waiting.add(Job { number, function, quickly });
         let wanted = (self.instructions / INSTRUCTIONS_PER_THREAD).min(self.most);
         while self.others.len() < wanted {
             let (waiting, isas) = (self.waiting, self.isas);
@@ -159,15 +159,18 @@ impl Queue<'_, '_> {
 pub(super) fn compile_while<R>(
     isas: &Isas,
     threads: usize,
-    emit: impl FnOnce(&mut Queue<'_, '_>) -> Result<R, BuildError>,
+    emit: impl FnOnce(&mut CompileQueue<'_, '_>) -> Result<R, BuildError>,
 ) -> Result<(R, Vec<Compiled>), BuildError> {
     let waiting = Waiting::default();
     let (emitted, mut compiled) = scope(|scope| {
         let closing = Closing(&waiting);
         let (waiting, most) = (&waiting, threads.saturating_sub(1));
-        let mut queue = Queue { waiting, isas, scope, most, others: Vec::new(), instructions: 0 };
+        let mut queue = CompileQueue { waiting, isas, scope, most, others: Vec::new(), instructions: 0 };
         let emitted = emit(&mut queue);
         drop(closing);
+        if emitted.is_err() {
+            waiting.state().functions.clear();
+        }
         let mut compiled = work(waiting, isas);
         for other in queue.others {
             compiled.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -183,7 +186,7 @@ pub(super) fn compile_while<R>(
 fn work(waiting: &Waiting, isas: &Isas) -> Numbered {
     let mut context = CodegenContext::new();
     let mut compiled = Vec::new();
-    while let Some(Task { number, function, quickly }) = waiting.next() {
+    while let Some(Job { number, function, quickly }) = waiting.next() {
         let isa = if quickly { isas.quick() } else { Ok(&*isas.well) };
         compiled.push((number, isa.and_then(|isa| compile(&mut context, isa, function))));
     }
@@ -210,6 +213,7 @@ mod tests {
     use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
     use super::*;
+
     /// A function that adds its argument to itself so many times.
     fn adding(number: u32, times: usize, isa: &dyn TargetIsa) -> Function {
         let mut signature = Signature::new(isa.default_call_conv());
@@ -232,7 +236,7 @@ mod tests {
     /// The code of some functions, added one by one.
     fn code(threads: usize) -> Vec<Vec<u8>> {
         let isas = Isas::of(gemm::Isa::detect()).expect("it is this machine");
-        let emit = |queue: &mut Queue<'_, '_>| {
+        let emit = |queue: &mut CompileQueue<'_, '_>| {
             for number in (0..40).rev() {
                 let function = adding(number, 50 * (number as usize * 7 % 11), &*isas.well);
                 queue.add(number as usize, function, number.is_multiple_of(3));
@@ -256,7 +260,7 @@ mod tests {
     #[test]
     fn what_fails_while_functions_are_emitted_ends_the_threads() {
         let isas = Isas::of(gemm::Isa::detect()).expect("it is this machine");
-        let emit = |queue: &mut Queue<'_, '_>| -> Result<(), BuildError> {
+        let emit = |queue: &mut CompileQueue<'_, '_>| -> Result<(), BuildError> {
             queue.add(0, adding(0, 2000, &*isas.well), false);
             Err(BuildError::Machine("it is broken".to_string()))
         };

@@ -38,7 +38,7 @@ use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
 use emit::{Emitted, emit};
-use functions::{Isas, Queue, compile_while};
+use functions::{CompileQueue, Isas, compile_while};
 use kept::KeptCode;
 use pages::Pages;
 pub use pool::Pool;
@@ -71,8 +71,7 @@ struct SharedCode {
 /// What is shared, and how much work that is.
 struct SharedTask {
     task: Task,
-    /// The extents of its kernel.
-    /// How many rows and columns its kernel has.
+    /// How many rows it is cut along, or images of [`Work::Sums`], and how many columns its kernel has.
     extents: (Dim, usize),
     /// About how many nanoseconds it takes on one thread, with one row and with `max_batch`.
     work: [f64; 2],
@@ -309,7 +308,7 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
     let mut module = JITModule::new(builder);
     let regions = if threads > 1 { plan::parallel_regions(fused, plan) } else { Vec::new() };
     let regions = if regions.iter().all(|region| region.tasks.is_empty()) { Vec::new() } else { regions };
-    let emit = |queue: &mut Queue<'_, '_>| emit(&mut module, program, target, &regions, queue);
+    let emit = |queue: &mut CompileQueue<'_, '_>| emit(&mut module, program, target, &regions, queue);
     let (emitted, compiled) = compile_while(&isas, threads, emit)?;
     let Emitted { kernels, ids, entry, prepare: prepare_id, shared: shared_ids, wide: wide_ids } = emitted;
     for (compiled, id) in compiled.into_iter().zip(ids) {

@@ -120,7 +120,7 @@ pub fn cost(fused: &Fused, index: usize) -> Cost {
 pub fn costs(fused: &Fused, index: usize) -> Vec<(NodeId, Cost)> {
     let kernel = &fused.kernels[index];
     let is_idle = fused.loop_of(index).is_some_and(|run| run.is_idle(index));
-    let steps = (kernel.steps as u64 - u64::from(is_idle)).saturating_mul(kernel.again as u64);
+    let steps = (kernel.steps as u64 - u64::from(is_idle)).saturating_mul(kernel.outer_steps as u64);
     let mut known = Known { fused, kernel, steps, buffers: Vec::new() };
     let mut costs = Vec::new();
     if let Some(dot) = &kernel.dot {
@@ -200,8 +200,8 @@ impl<'a> Known<'a> {
         if self.fused.is_tile(buffer) {
             return Count::default();
         }
-        let (steps, again) = (self.steps, self.kernel.again as u64);
-        let whole = Count::bytes(&self.fused.buffer(buffer).shape) * if part.position == 0 { steps } else { again };
+        let (steps, outer) = (self.steps, self.kernel.outer_steps as u64);
+        let whole = Count::bytes(&self.fused.buffer(buffer).shape) * if part.position == 0 { steps } else { outer };
         let own = part.elements().map_or(whole, |own| (own * steps).at_most(whole));
         let index = self.buffers.iter().position(|(known, ..)| *known == buffer).unwrap_or_else(|| {
             self.buffers.push((buffer, Count::default(), Vec::new()));

@@ -192,8 +192,8 @@ pub(super) fn verify_loops(fused: &Fused) -> Result<(), String> {
             return Err(format!("kernel {index} is in no loop of {} steps", kernel.steps));
         }
         let around = fused.loops_around(index).skip(1).map(|number| fused.loops[number].steps);
-        if kernel.again != around.fold(1, usize::saturating_mul) {
-            return Err(format!("the loop of kernel {index} does not run {} times", kernel.again));
+        if kernel.outer_steps != around.fold(1, usize::saturating_mul) {
+            return Err(format!("the loop of kernel {index} does not run {} times", kernel.outer_steps));
         }
         if kernel.steps == 1 && fused.loop_of(index).is_none() && kernel.positions().any(|step| step != 0) {
             return Err(format!("kernel {index} has elements of a step, but no loop"));

@@ -143,7 +143,7 @@ pub struct Kernel {
     /// How often it runs for each time that its loop does, if it is in one: once for each step. The innermost of several counts.
     pub steps: usize,
     /// How often that loop runs: once for each step of those around it.
-    pub again: usize,
+    pub outer_steps: usize,
     /// Why it is a kernel of its own.
     pub split: SplitReason,
 }
@@ -365,7 +365,7 @@ impl Kernel {
 
     /// How often it runs.
     pub fn times(&self) -> usize {
-        self.steps.saturating_mul(self.again)
+        self.steps.saturating_mul(self.outer_steps)
     }
 
     /// How many rows there are.

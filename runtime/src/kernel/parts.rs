@@ -25,7 +25,7 @@ pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
     }
     for batch in [1, 2] {
         let mut whole: HashMap<BufferId, Vec<Option<Time>>> = HashMap::new();
-        let mut again: HashSet<(BufferId, i64)> = HashSet::new();
+        let mut overwritten: HashSet<(BufferId, i64)> = HashSet::new();
         let parts = fused.kernels.iter().flat_map(|kernel| &kernel.writes).filter(|write| write.part);
         for buffer in parts.map(|write| write.buffer) {
             let len = fused.buffer(buffer).shape.len_at(batch);
@@ -46,7 +46,7 @@ pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
                             // A state that each step leaves in place of the one before is there from the beginning.
                             Some(Some(first)) => {
                                 let in_loop = fused.loop_of(index).is_some() && write.access.position == 0;
-                                in_loop && first[0] < now[0] && again.insert((write.buffer, place))
+                                in_loop && first[0] < now[0] && overwritten.insert((write.buffer, place))
                             }
                             None => false,
                         };

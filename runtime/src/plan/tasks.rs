@@ -2,8 +2,8 @@
 //!
 //! In: kernels and where everything lies. Out: regions. The tasks of a parallel region are cut into units that any thread may take in
 //! any order; when all are done, one thread does what is left: last stages of reductions and kernels too small to share.
-//! The next region begins only then. The cut follows the problem alone, never the number of threads, so that the bits do not
-//! depend on it. Two kernels share a parallel region where neither writes memory that the other touches. Products of so few rows that
+//! The next region begins only then. The cut of what is added up follows the problem alone. Some units follow the number of threads,
+//! where none holds part of a sum, such as rows or columns of one result: no bit depends on it. Two kernels share a parallel region where neither writes memory that the other touches. Products of so few rows that
 //! they would be one unit are cut by columns instead, and groups of so few points kernel by kernel.
 
 use std::collections::HashSet;
@@ -41,7 +41,7 @@ pub struct Task {
     pub kernel: usize,
     /// What.
     pub work: Work,
-    /// How many rows, or columns of the right operand, a unit has.
+    /// How many rows, rows of positions or columns of the right operand a unit has.
     pub unit: usize,
     /// Batches of up to so many rows are cut in another way: they have units of [`Work::Columns`] or [`Work::Member`] and none of
     /// [`Work::Rows`]; nor is anything packed for so few.
@@ -155,7 +155,7 @@ fn parts(fused: &Fused, plan: &Plan, index: usize) -> usize {
 /// leaves the images in a cache for the others.
 fn positions(fused: &Fused, plan: &Plan, index: usize) -> usize {
     let threads = plan.tiling.machine.cores.div_ceil(parts(fused, plan, index)).next_power_of_two();
-    (SIDE / threads.min(SIDE)).max(1)
+    SIDE / threads.min(SIDE)
 }
 
 /// Cuts a program into regions.

@@ -203,7 +203,7 @@ impl AnySession {
         words(slots, &self.numbers, self.seed, self.forward_count, &mut self.scalars);
     }
 
-    /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss of a run that is refused, because
+    /// Runs a program on checked tensors and reads loss and metrics; an error is the loss of a run that is refused, because
     /// it is not finite or a statistic is not.
     pub(super) fn run(&mut self, kind: Kind, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, f32> {
         let mut scalars = &self.scalars[..];

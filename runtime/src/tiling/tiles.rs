@@ -42,7 +42,7 @@ pub struct StageTiling {
 pub enum Wide {
     /// With so many lanes.
     Lanes(usize),
-    /// With so many, all rows of some vectors of columns before the next ones: as many side by side as a row has, up to eight,
+    /// With so many, all rows of some vectors of columns before the next ones: as many side by side as a row has, up to `MOST_ACROSS`,
     /// and as leave registers for their sums.
     Down {
         /// Of a vector.

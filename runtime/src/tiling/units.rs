@@ -1,5 +1,5 @@
-//! What several threads share of a kernel: the units that it is cut into. The cut follows the problem alone, never the number of
-//! threads, but for columns of few rows, of which no bit depends on the cut.
+//! What several threads share of a kernel: the units that it is cut into. The cut of what is added up follows the
+//! problem alone. Some units follow the number of threads, where none holds part of a sum: no bit depends on it.
 
 use std::ops::Range;
 
@@ -117,16 +117,15 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
         large.then_some((bytes, dot.inner().is_batch() && !many))
     });
     let in_runs = kernel.dot.as_ref().filter(|dot| dot.in_runs);
-    let shared = |units: usize| kernel.block * rows.div_ceil(kernel.block).div_ceil(units);
+    // About as many units as threads.
+    let few = || kernel.block * rows.div_ceil(kernel.block).div_ceil(tiling.machine.cores.clamp(2, MANY));
     match large {
         _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
             // That takes as long as the product of half of the rows: more units than cores would gather for nothing.
-            (shared(tiling.machine.cores.clamp(2, MANY)), UnitRows::Gathered)
+            (few(), UnitRows::Gathered)
         }
-        // Each of them reads both operands, the other threads' parts as well: no more than threads.
-        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
-            (shared(tiling.machine.cores.clamp(2, MANY)), UnitRows::AllTerms)
-        }
+        // Each of them reads both operands, the other threads' parts as well.
+        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => (few(), UnitRows::AllTerms),
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
             (tiling.m_tile_of(kernel), UnitRows::Shared)
         }

@@ -179,7 +179,7 @@ pub(super) fn in_one_piece(graph: Graph) -> (Graph, NodeMap) {
     reordered(graph, &order)
 }
 
-/// A node; ahead of a history, the body of its loop; what it collects right behind it, as another loop may read that at once.
+/// A node; ahead of a history, the body of its loop; what it collects right after it, as another loop may read that at once.
 fn with_bodies(graph: &Graph, loops: &[Loop], id: NodeId, order: &mut Vec<NodeId>) {
     let Some(run) = loops.iter().find(|run| run.history == id) else {
         let is_inside = |history: NodeId| graph.around(graph[history].operands[0]).is_some();

@@ -170,7 +170,8 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns,
                 let (b, depth) = (panel.wrapping_add(from.wrapping_mul(b_row)), to - from);
                 let accumulate = !clears(start);
                 let tile = Tile { rows: count, cols: own, depth, a, b, b_row, c, ldc, accumulate, ahead };
-                // SAFETY: the tile lies inside the block, and `columns` gave a width the kernel has.
+                // SAFETY: the tile lies inside the block. It has the width that `columns` gave, or fewer whole registers of a panel,
+                // which every kernel has.
                 unsafe { K::tile(&tile) };
             }
             j += cols;

@@ -44,6 +44,8 @@ pub(super) unsafe fn rows<K: RunsKernel>(nest: &Nest, [lo, hi]: [usize; 2], a: *
     let [_, middle, inner] = nest.rows.map(|axis| axis.extent as usize);
     let moves = |axis: &usize| nest.terms[*axis].clip.extent > 0 && nest.terms[*axis].clip.rows[AXES - 1] != 0;
     let moving = (0..AXES).find(moves);
+    let by_one = |axis: usize| nest.terms[axis].clip.rows[AXES - 1] == 1;
+    debug_assert!(moving.is_none_or(by_one) && (0..AXES).filter(moves).count() < 2, "one bound moves, with the rows");
     let extent = moving.map_or(UNBOUNDED, |axis| nest.terms[axis].clip.extent);
     let (a_steps, b_steps) = (nest.a_steps(), nest.b_steps());
     let mut row = lo;

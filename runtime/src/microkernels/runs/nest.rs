@@ -72,7 +72,9 @@ pub struct Nest {
     pub piece: i64,
     /// [`TERMS`] if terms are gathered for some rows at a time: rows are adjacent in the left operand, and all terms are one piece of at
     /// most [`GATHERED_TERMS`](crate::tiling::matmul::GATHERED_TERMS). [`ROWS`] if all rows, at most as many, are gathered for a piece at a time: terms
-    /// are adjacent. [`ACROSS`] if rows are adjacent as for the first, and registers hold some of them: nothing is gathered. In these cases the right operand, whose columns are whole registers, goes evenly from term to term. Else 0.
+    /// are adjacent. [`ACROSS`] if rows are adjacent as for the first, and registers hold some of them: nothing is gathered, and at most
+    /// one bound moves along a line, by 1 for each row. In these cases the right operand, whose columns are whole registers, goes evenly
+    /// from term to term. Else 0.
     pub gathered: i64,
 }
 
