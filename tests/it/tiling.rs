@@ -128,14 +128,14 @@ fn every_choice_says_why() {
       in tiles of 256 points: products compute 256 rows in one go
       in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
     kernel 0
-      stage 0 in vectors of 8; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      stage 0 in vectors of 8; prefetched 1024 ahead: 3.9 MiB do not stay in the second cache
       stage 1 in vectors of 8
     kernel 1
       matmul called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
-      elements in vectors of 8; prefetched 256 ahead: 2.0 MiB do not stay in the second cache
+      elements in vectors of 8; prefetched 1024 ahead: 2.0 MiB do not stay in the second cache
     kernel 2
       matmul called: left operand packed tile by tile as lines 2.0 KiB apart compete for one place in a cache, right operand packed once: 1000 rows repay it
-      elements in vectors of 8; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      elements in vectors of 8; prefetched 1024 ahead: 3.9 MiB do not stay in the second cache
     ");
 }
 

@@ -14,7 +14,7 @@ use super::{KernelEmitter, Slot, View};
 use crate::ir::ops::{Reduction, Total};
 use crate::kernel::{Arg, Class, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
-use crate::tiling::{Prefetch, Wide};
+use crate::tiling::{AT_ONCE, Prefetch, Wide};
 
 /// What is computed at every element of a stage, by the place of the instruction, and what is copied where.
 type Steps = (Vec<usize>, Vec<(Arg, Slot)>);
@@ -38,12 +38,13 @@ impl KernelEmitter<'_, '_> {
             });
         }
         let trip = self.trip();
-        let Prefetch::Ahead { elements, .. } = self.tiling.stages[stage].prefetch else {
+        // Wide vectors prefetch by themselves.
+        let (Prefetch::Ahead { elements, .. }, None) = (self.tiling.stages[stage].prefetch, &wide) else {
             return self.runs(trip, unroll, wide.as_deref(), |emit, run, at| {
                 emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
         };
-        self.chunks(trip, elements, |emit, start, part| {
+        self.chunks(trip, AT_ONCE, |emit, start, part| {
             emit.prefetch_columns(start, part, elements);
             emit.runs(part, unroll, wide.as_deref(), |emit, run, at| {
                 let at = emit.fb.ins().iadd(start, at);

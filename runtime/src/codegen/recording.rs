@@ -6,6 +6,7 @@ use super::{Slot, View};
 use crate::ir::ops::{Reduction, Total};
 use crate::kernel::{Access, Arg, Bound, BufferId, Class, Read};
 use crate::scalar::{Reg, Scalar};
+use crate::tiling::Prefetch;
 use crate::types::DType;
 use crate::wide::{Body, Element, Recorder};
 
@@ -47,19 +48,19 @@ pub(super) struct Recorded {
 }
 
 /// Writes down what is computed and what is copied in a stage, if all of it has a wide form; all rows in each vector of columns if it
-/// goes `down`; and what of the next row is asked for, if it is. Where no run of the row comes before, its sums begin there.
+/// goes `down`; and what is prefetched meanwhile. Where no run of the row comes before, its sums begin there.
 pub(super) fn record(
     view: View<'_>,
     stage: usize,
     (steps, copies): (&[usize], &[(Arg, Slot)]),
-    (down, next_row, begins): (bool, bool, bool),
+    (down, prefetch, begins): (bool, Prefetch, bool),
 ) -> Option<Recorded> {
     let mut recording = Recording {
         view,
         stage,
         progress: Progress::new(view.kernel, steps),
         down,
-        next_row,
+        prefetch,
         recorder: if down { Recorder::down() } else { Recorder::default() },
         numbers: Vec::new(),
         places: Vec::new(),
@@ -80,8 +81,8 @@ struct Recording<'a> {
     progress: Progress,
     /// Whether rows follow one another in each vector of columns.
     down: bool,
-    /// Whether what the next row reads and writes is asked for.
-    next_row: bool,
+    /// What is prefetched meanwhile.
+    prefetch: Prefetch,
     recorder: Recorder,
     numbers: Vec<Number>,
     places: Vec<Place>,
@@ -170,10 +171,27 @@ impl Recording<'_> {
         let View { kernel, fused, .. } = self.view;
         let step = kernel.rows.checked_sub(1).map_or(0, |last| access.at.steps[last]);
         let bytes = i32::try_from(4 * step).unwrap_or(0);
-        if self.next_row && bytes != 0 && kernel.comes_in_rows(fused, buffer, access) {
+        if matches!(self.prefetch, Prefetch::NextRow { .. })
+            && bytes != 0
+            && kernel.comes_in_rows(fused, buffer, access)
+        {
             let element = self.place(place, bytes);
             self.recorder.prefetch(element, to_write);
         }
+    }
+
+    /// Asks for the elements of a matrix that are so many after these. Past its last ones that does no harm.
+    fn prefetch_ahead(&mut self, slot: Slot, to_write: bool) {
+        let Prefetch::Ahead { elements, .. } = self.prefetch else { return };
+        if let (Slot::Location(..), false, Ok(bytes)) = (slot, self.down, i32::try_from(4 * elements)) {
+            let element = self.place(Place::Element(slot), bytes);
+            self.recorder.prefetch(element, to_write);
+        }
+    }
+
+    /// Whether elements are written where they are read.
+    fn overwrites(&self, slot: Slot) -> bool {
+        self.view.kernel.writes.iter().any(|write| self.view.slot_written(write) == Some(slot))
     }
 
     /// The deviations from the shift, and their squares.
@@ -255,7 +273,14 @@ impl<'a> Stage<'a> for Recording<'a> {
             self.read(read)?
         } else {
             let slot = self.view.slot_read(arg, self.stage)?;
-            self.load(if class == Class::Column { Place::Column(slot) } else { Place::Element(slot) })
+            if class == Class::Column {
+                self.load(Place::Column(slot))
+            } else {
+                if !self.overwrites(slot) {
+                    self.prefetch_ahead(slot, false);
+                }
+                self.load(Place::Element(slot))
+            }
         };
         self.progress.known.insert(arg, reg);
         Some(reg)
@@ -266,6 +291,7 @@ impl<'a> Stage<'a> for Recording<'a> {
             let write = &self.view.kernel.writes[write];
             self.prefetch_next(Place::Element(slot), write.buffer, &write.access, true);
         }
+        self.prefetch_ahead(slot, true);
         let element = self.place(Place::Element(slot), 0);
         self.recorder.store(value, element);
     }

@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::recording::{Number, Place, Recorded, record};
 use super::{KernelEmitter, Lanes, Slot};
 use crate::kernel::{Arg, LANES, Mode};
-use crate::tiling::{Prefetch, Wide};
+use crate::tiling::Wide;
 use crate::wide::{self, Body};
 
 /// The functions of a program with wide vectors, each once.
@@ -94,11 +94,10 @@ impl KernelEmitter<'_, '_> {
             return None;
         }
         let prefetch = self.tiling.stages[stage].prefetch;
-        let next_row = matches!(prefetch, Prefetch::NextRow { .. });
         // A row of one axis is one run, unless it comes in parts; then sums need not wait for what has just been written to their lanes.
-        let begins = kernel.axes.len() == kernel.rows + 1 && !matches!(prefetch, Prefetch::Ahead { .. });
+        let begins = kernel.axes.len() == kernel.rows + 1;
         let Recorded { body, numbers, places } =
-            record(self.view(), stage, (steps, copies), (down.is_some(), next_row, begins))?;
+            record(self.view(), stage, (steps, copies), (down.is_some(), prefetch, begins))?;
         // After a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
         let whole = kernel.is_plain() || row.len() == 1 || row[row.len() - 1].factor().is_multiple_of(LANES);

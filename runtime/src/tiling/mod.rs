@@ -28,7 +28,7 @@ pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
 pub use row_prefetch::RowPrefetch;
-pub use tiles::{Prefetch, StageTiling, VECTORS, Wide};
+pub use tiles::{AT_ONCE, Prefetch, StageTiling, VECTORS, Wide};
 pub use units::{Alone, COLUMNS, Columns, UnitRows, Units};
 
 /// How the kernels of a program run.

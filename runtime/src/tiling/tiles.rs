@@ -11,8 +11,11 @@ use super::{Machine, Tiling};
 
 /// Vectors that are worked on at a time where nothing needs many registers.
 pub const VECTORS: usize = 4;
-/// Elements that are prefetched in one go, and how far ahead: more at once would wait for one another.
-const AHEAD: usize = 256;
+/// How far ahead elements are prefetched. Measured with two arrays of 64 MiB that are updated: 57 GB/s without, 58 with 1 KiB, 63 with
+/// two, 70 with four or more (AMD Zen 5).
+const AHEAD: usize = 1024;
+/// Elements that are prefetched in one go, by what does not prefetch each vector by itself: more at once would wait for one another.
+pub const AT_ONCE: usize = 256;
 /// Fewer elements are not worth a call.
 const LEAST_CALLED: usize = 32;
 /// Rows that are in several stages at a time, and most elements of such a row: longer ones have enough to do by themselves.
@@ -59,7 +62,7 @@ pub enum Wide {
 /// What is prefetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefetch {
-    /// In every matrix so many elements, as many ahead.
+    /// What is so many elements ahead in every matrix.
     Ahead {
         /// How many.
         elements: usize,

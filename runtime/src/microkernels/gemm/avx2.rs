@@ -164,7 +164,7 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
 #[target_feature(enable = "avx2,fma")]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
 unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
-    let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+    let &Axpy { cols, a, b, b_row, sums, sums_row, first, ahead } = some;
     let (mut factors, mut wide) = ([[0.0; TERMS]; MR], [[_mm256_setzero_ps(); TERMS]; MR]);
     for i in 0..MR {
         for t in 0..TERMS {
@@ -176,8 +176,10 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
     for j in (0..cols / 8 * 8).step_by(8) {
         let mut terms = [_mm256_setzero_ps(); TERMS];
         for t in 0..TERMS {
+            let at = b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j));
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(ahead).cast());
             // SAFETY: eight columns from `j` on are inside row `t` of B.
-            terms[t] = unsafe { _mm256_loadu_ps(b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j))) };
+            terms[t] = unsafe { _mm256_loadu_ps(at) };
         }
         for i in 0..MR {
             // SAFETY: eight sums from `j` on are inside row `i` of them.

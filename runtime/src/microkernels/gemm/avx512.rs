@@ -172,7 +172,7 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
 #[target_feature(enable = "avx512f")]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
 unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
-    let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+    let &Axpy { cols, a, b, b_row, sums, sums_row, first, ahead } = some;
     let mut factors = [[_mm512_setzero_ps(); TERMS]; MR];
     for i in 0..MR {
         for t in 0..TERMS {
@@ -184,8 +184,10 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
         let mask = lanes(cols - j);
         let mut terms = [_mm512_setzero_ps(); TERMS];
         for t in 0..TERMS {
+            let at = b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j));
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(ahead).cast());
             // SAFETY: the columns of the mask are inside row `t` of B; others are not read.
-            terms[t] = unsafe { _mm512_maskz_loadu_ps(mask, b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j))) };
+            terms[t] = unsafe { _mm512_maskz_loadu_ps(mask, at) };
         }
         for i in 0..MR {
             // SAFETY: as above, for row `i` of the sums.
@@ -218,6 +220,10 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
     }
 }
 
+/// How far ahead of a block that is transposed its rows are prefetched, in floats: sixteen runs are more than prefetchers follow.
+/// Measured with one row of a network of eight layers, 1,024 by 1,024, a step of training takes 4.98 to 4.57 ms (AMD Zen 5).
+const AHEAD: usize = 128;
+
 /// Packs when the elements of a column of the panel are adjacent in the source: transposes blocks of 16 x 16.
 /// # Safety
 /// That of [`Kernel::pack`].
@@ -228,6 +234,12 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
         // Panels of B have sixteen rows from `i` on, tiles of A twelve.
         let whole = if matches!(count - i.min(count), 12 | 16..) { depth / 16 * 16 } else { 0 };
         for p in (0..whole).step_by(16) {
+            // In the order in which blocks are met, the last ones of these rows being followed by the first ones of the next.
+            let next = p + AHEAD;
+            let ahead = if next < whole { src.at(i, next) } else { src.at(i + 16, next % whole) };
+            for r in 0..16 {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.at(r, 0).ptr.cast());
+            }
             let first = src.at(i, p).ptr;
             let all = i + 16 <= count;
             // SAFETY: so many rows from `i` on have sixteen elements from `p` on.

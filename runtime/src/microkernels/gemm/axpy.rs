@@ -27,7 +27,13 @@ pub(in crate::microkernels) struct Axpy {
     pub sums_row: usize,
     /// Whether these are the first terms: the sums begin with zero.
     pub first: bool,
+    /// From each element of B to one that is prefetched.
+    pub ahead: usize,
 }
+
+/// How far ahead rows of B are prefetched, in floats: memory that is asked for so early comes at its full rate. Measured with 64 MiB:
+/// 28 GB/s by itself, 39 with 4 KiB, 53 with 16 KiB or more (AMD Zen 5).
+const AHEAD: usize = 4096;
 
 /// Most terms that are added in one go: two rows of factors in sixteen registers, four in thirty-two.
 pub(super) const TERMS: usize = 4;
@@ -42,12 +48,13 @@ pub(super) unsafe fn product<K: Kernel>(block: Block<'_>, b: Operand, sums: *mut
     let (width, at_a_time) = (SUMS / rows / K::LANES * K::LANES, K::axpy_terms(rows));
     for j in (0..n).step_by(width) {
         let cols = width.min(n - j);
+        let ahead = AHEAD.div_ceil(cols * at_a_time).wrapping_mul(b.row.wrapping_mul(at_a_time));
         for (start, depth) in k.pieces() {
             let (to, to_row) = if start == 0 { (c.wrapping_add(j), ldc) } else { (sums, cols) };
             for p in (0..depth).step_by(at_a_time) {
                 let terms = at_a_time.min(depth - p);
                 let (a, b) = (a.at(0, start + p), b.at(start + p, j));
-                let some = Axpy { cols, a, b: b.ptr, b_row: b.row, sums: to, sums_row: to_row, first: p == 0 };
+                let some = Axpy { cols, a, b: b.ptr, b_row: b.row, sums: to, sums_row: to_row, first: p == 0, ahead };
                 // SAFETY: these terms and columns lie inside A and B; the sums are a part of C, or of the workspace.
                 unsafe { K::axpy(rows, terms, &some) };
             }

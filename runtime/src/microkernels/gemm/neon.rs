@@ -177,7 +177,7 @@ fn prefetch(line: *const f32) {
 #[target_feature(enable = "neon")]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
 unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
-    let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+    let &Axpy { cols, a, b, b_row, sums, sums_row, first, ahead } = some;
     let mut factors = [[0.0; TERMS]; MR];
     for i in 0..MR {
         for t in 0..TERMS {
@@ -188,8 +188,10 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
     for j in (0..cols / 4 * 4).step_by(4) {
         let mut terms = [vdupq_n_f32(0.0); TERMS];
         for t in 0..TERMS {
+            let at = b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j));
+            prefetch(at.wrapping_add(ahead));
             // SAFETY: four columns from `j` on are inside row `t` of B.
-            terms[t] = unsafe { vld1q_f32(b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j))) };
+            terms[t] = unsafe { vld1q_f32(at) };
         }
         for i in 0..MR {
             // SAFETY: four sums from `j` on are inside row `i` of them.

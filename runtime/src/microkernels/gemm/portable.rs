@@ -40,7 +40,7 @@ impl Kernel for Portable {
     }
 
     unsafe fn axpy(rows: usize, terms: usize, some: &Axpy) {
-        let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+        let &Axpy { cols, a, b, b_row, sums, sums_row, first, .. } = some;
         for i in 0..rows {
             // SAFETY: row `i` of the sums has these columns, and nobody else holds it.
             let sums = unsafe { core::slice::from_raw_parts_mut(sums.add(i * sums_row), cols) };
