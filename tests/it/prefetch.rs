@@ -37,8 +37,11 @@ fn graph(cols: usize, function: bool) -> Graph {
 /// Whether the code asks for some of a matrix to read it, and to write it.
 fn requests(graph: &Graph, max_batch: usize) -> [bool; 2] {
     let clif = text(&fuse(graph), max_batch, Text::Clif).expect("the graph compiles");
-    ["gradloom_prefetch", "gradloom_prefetch_to_write"]
-        .map(|name| clif.lines().any(|line| line.ends_with(&format!(" {name}"))))
+    // Of a call for several elements, or of a step of a function with wide vectors.
+    [(" gradloom_prefetch", false), (" gradloom_prefetch_to_write", true)].map(|(call, to_write)| {
+        let step = |line: &str| line.trim_start().starts_with("prefetch ") && line.ends_with(", to write") == to_write;
+        clif.lines().any(|line| line.ends_with(call) || step(line))
+    })
 }
 
 fn asks(graph: &Graph, max_batch: usize) -> bool {
