@@ -15,13 +15,55 @@ os.environ |= {
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers, optimizers
+from keras import layers, ops, optimizers
 
 tf.config.threading.set_intra_op_parallelism_threads(args.threads)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
+class Positions(layers.Layer):
+    """Adds what is learned of each position."""
+
+    def build(self, shape):
+        self.weight = self.add_weight(shape=shape[1:], initializer=keras.initializers.RandomNormal(stddev=0.02))
+
+    def call(self, x):
+        return x + self.weight
+
+
+def norm(x):
+    return layers.LayerNormalization(epsilon=measuring.NORM_EPSILON)(x)
+
+
+def transformer(x, heads):
+    """Attention to what came before, and two layers, each after a norm and beside a way around it."""
+    length, width = x.shape[1:]
+    parts = ops.reshape(layers.Dense(3 * width)(norm(x)), (-1, length, 3, heads, width // heads))
+    q, k, v = (ops.transpose(parts[:, :, part], (0, 2, 1, 3)) for part in range(3))
+    scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * (width // heads) ** -0.5
+    scores = ops.where(np.tril(np.ones((length, length), bool)), scores, -1e30)
+    y = ops.transpose(ops.matmul(ops.softmax(scores), v), (0, 2, 1, 3))
+    x = x + layers.Dense(width)(ops.reshape(y, (-1, length, width)))
+    y = layers.Activation(lambda y: keras.activations.gelu(y, approximate=True))(layers.Dense(4 * width)(norm(x)))
+    return x + layers.Dense(width)(y)
+
+
+def language_model(workload):
+    """A table of tokens, the transformer's layers if there are heads, and the logits of all tokens."""
+    vocabulary, width = workload.widths[:2]
+    inputs = keras.Input((workload.length,), dtype="int32")
+    x = layers.Embedding(vocabulary, width)(inputs)
+    if workload.heads:
+        x = Positions()(x)
+        for _ in range(4):
+            x = transformer(x, workload.heads)
+        x = norm(x)
+    return keras.Model(inputs, layers.Dense(vocabulary, use_bias=False)(x))
+
+
 def model(workload):
+    if workload.length and not workload.cell:
+        return language_model(workload)
     if workload.cell:
         inputs = keras.Input((workload.length, workload.widths[0]))
         return keras.Model(inputs, getattr(layers, workload.cell)(workload.widths[1], return_sequences=True)(inputs))
@@ -50,7 +92,9 @@ def build(workload):
     net, update = model(workload), optimizer(workload)
     update.build(net.trainable_variables)
     x, y = measuring.data(workload)
-    x, y = tf.constant(x), tf.constant(y.astype(np.int32) if workload.classes else y)
+    tokens = workload.length and not workload.cell
+    x = tf.constant(x.astype(np.int32) if tokens else x)
+    y = tf.constant(y.astype(np.int32) if workload.classes else y)
 
     @tf.function(jit_compile=True)
     def train():

@@ -53,6 +53,13 @@ impl KernelEmitter<'_, '_> {
         });
     }
 
+    /// Whether the sums along the row of a stage are one number each when its elements are done.
+    pub(super) fn ends_in_wide(&mut self, stage: usize) -> bool {
+        let down = matches!(self.tiling.stages[stage].wide, Wide::Down { .. });
+        let Some((steps, copies)) = self.steps_of(stage).filter(|_| !down) else { return false };
+        self.wide_once(&steps, &copies, stage).is_some_and(|wide| wide.ends)
+    }
+
     /// What is computed and what is copied at every element of a stage, if anything is.
     pub(super) fn steps_of(&self, stage: usize) -> Option<Steps> {
         let kernel = self.kernel;

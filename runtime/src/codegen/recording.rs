@@ -45,15 +45,29 @@ pub(super) struct Recorded {
     pub(super) numbers: Vec<Number>,
     /// The places of which it is passed the addresses.
     pub(super) places: Vec<Place>,
+    /// Whether its sums along the row end as one number each.
+    pub(super) ends: bool,
+}
+
+/// How a stage goes through a row.
+pub(super) struct Passage {
+    /// Whether rows follow one another in each vector of columns.
+    pub(super) down: bool,
+    /// What is prefetched meanwhile.
+    pub(super) prefetch: Prefetch,
+    /// Whether no run of the row comes before, so that its sums begin there.
+    pub(super) begins: bool,
+    /// Whether none comes after either, nor anything that is left over, so that they end there.
+    pub(super) whole: bool,
 }
 
 /// Writes down what is computed and what is copied in a stage, if all of it has a wide form; all rows in each vector of columns if it
-/// goes `down`; and what is prefetched meanwhile. Where no run of the row comes before, its sums begin there.
+/// goes down.
 pub(super) fn record(
     view: View<'_>,
     stage: usize,
     (steps, copies): (&[usize], &[(Arg, Slot)]),
-    (down, prefetch, begins): (bool, Prefetch, bool),
+    Passage { down, prefetch, begins, whole }: Passage,
 ) -> Option<Recorded> {
     let mut recording = Recording {
         view,
@@ -64,14 +78,20 @@ pub(super) fn record(
         recorder: if down { Recorder::down() } else { Recorder::default() },
         numbers: Vec::new(),
         places: Vec::new(),
-        starts: Vec::new(),
+        totals: Vec::new(),
     };
     recording.walk(steps, copies)?;
-    let Recording { mut recorder, numbers, places, starts, .. } = recording;
+    let Recording { mut recorder, numbers, places, totals, .. } = recording;
     if begins && !down {
-        recorder.start_totals(starts);
+        recorder.start_totals(totals.iter().map(|total| total.identity));
     }
-    Some(Recorded { body: recorder.finish(), numbers, places })
+    // What goes into sums of other rows does so lane by lane.
+    let over_all = |&index: &usize| view.memory.lanes.contains_key(&index) && view.kernel.is_over_everything(index);
+    let ends = begins && whole && !down && !totals.is_empty() && !steps.iter().any(over_all);
+    if ends {
+        recorder.end_totals(totals.iter().map(|total| total.combine));
+    }
+    Some(Recorded { body: recorder.finish(), numbers, places, ends })
 }
 
 /// A stage that is being written down. Whatever has no wide form ends it.
@@ -86,8 +106,8 @@ struct Recording<'a> {
     recorder: Recorder,
     numbers: Vec<Number>,
     places: Vec<Place>,
-    /// What the sums along the row begin with.
-    starts: Vec<f64>,
+    /// The sums along the row.
+    totals: Vec<Total>,
 }
 
 impl Recording<'_> {
@@ -222,7 +242,7 @@ impl Recording<'_> {
     /// Adds to a total that is in a register all along.
     fn add_to_total(&mut self, place: Element, total: &Total, value: Reg) {
         let number = self.recorder.total(place);
-        self.starts.push(total.identity);
+        self.totals.push(*total);
         let so_far = self.recorder.total_so_far(number);
         let after = (total.combine)(&mut self.recorder, value, so_far);
         self.recorder.set_total(number, after);

@@ -122,10 +122,11 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     /// One stage of a row.
     pub(super) fn stage(&mut self, stage: usize) {
         self.row_steps(stage);
-        self.start_lanes(stage);
+        let ended = self.ends_in_wide(stage);
+        self.start_lanes(stage, ended);
         self.elements(stage);
         self.write_beyond(stage);
-        self.finish_lanes(stage);
+        self.finish_lanes(stage, ended);
     }
 
     /// Values of which there is one per row.
@@ -240,9 +241,17 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         gathered.filter(|(index, _)| self.memory.lanes.contains_key(index)).collect()
     }
 
-    fn start_lanes(&mut self, stage: usize) {
+    fn start_lanes(&mut self, stage: usize, ended: bool) {
         for (index, total) in self.lane_totals(stage) {
             let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
+            if ended {
+                // Of a triangle, a row may have no elements.
+                if self.kernel.triangle.is_some() {
+                    let none = self.fb.ins().f32const(total.identity as f32);
+                    self.fb.ins().store(memory(), none, address, 0);
+                }
+                continue;
+            }
             if self.kernel.is_within(index) {
                 self.start_results(index, total, address);
                 continue;
@@ -253,7 +262,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    fn finish_lanes(&mut self, stage: usize) {
+    fn finish_lanes(&mut self, stage: usize, ended: bool) {
         for (index, total) in self.lane_totals(stage) {
             let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
             if self.kernel.is_within(index) {
@@ -270,7 +279,10 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 lanes.store(after, partial, 0);
                 continue;
             }
-            let value = self.across_lanes(address, total);
+            let value = match ended {
+                true => self.fb.ins().load(types::F32, memory(), address, 0),
+                false => self.across_lanes(address, total),
+            };
             self.rows.insert(Arg::Value(index), value);
             self.store_row(index, value);
         }

@@ -13,7 +13,7 @@ use super::host::declared;
 use super::lanes::{Width, memory};
 use super::loops::Trip;
 use super::reader::Reader;
-use super::recording::{Number, Place, Recorded, record};
+use super::recording::{Number, Passage, Place, Recorded, record};
 use super::{KernelEmitter, Lanes, Slot};
 use crate::kernel::{Arg, LANES, Mode};
 use crate::tiling::Wide;
@@ -59,6 +59,8 @@ pub(super) struct WideStage {
     pub(super) elements: usize,
     numbers: Vec<Number>,
     places: Vec<Place>,
+    /// Whether it leaves one number of each sum along the row, where the first of its lanes would be.
+    pub(super) ends: bool,
 }
 
 /// How far a loop over elements gets at a time.
@@ -93,11 +95,12 @@ impl KernelEmitter<'_, '_> {
         if adds || self.is_scalar(Some(stage)) {
             return None;
         }
-        let prefetch = self.tiling.stages[stage].prefetch;
-        // A row of one axis is one run, unless it comes in parts; then sums need not wait for what has just been written to their lanes.
+        // A row of one axis is one run; then sums need not wait for what has just been written to their lanes. If it is all in wide
+        // vectors, they end there too.
         let begins = kernel.axes.len() == kernel.rows + 1;
-        let Recorded { body, numbers, places } =
-            record(self.view(), stage, (steps, copies), (down.is_some(), prefetch, begins))?;
+        let whole = begins && !kernel.flat && kernel.cols().is_multiple_of(LANES);
+        let passage = Passage { down: down.is_some(), prefetch: self.tiling.stages[stage].prefetch, begins, whole };
+        let Recorded { body, numbers, places, ends } = record(self.view(), stage, (steps, copies), passage)?;
         // After a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
         let whole = kernel.is_plain() || row.len() == 1 || row[row.len() - 1].factor().is_multiple_of(LANES);
@@ -109,7 +112,7 @@ impl KernelEmitter<'_, '_> {
         let most = down.unwrap_or(1);
         let mut widths = (1..=most).rev().filter(|across| most.is_multiple_of(*across));
         let function = widths.find_map(|across| self.wide_functions.of(body.clone().across(across), lanes))?;
-        Some(WideStage { function, elements, numbers, places })
+        Some(WideStage { function, elements, numbers, places, ends })
     }
 
     /// Emits `body` for all columns: first for those that fill wide vectors, in one go, then for those that are left.

@@ -349,6 +349,47 @@ fn sums_begin_with_a_number_rather_than_with_what_their_lanes_hold() {
     }
 }
 
+/// In memory, where lanes would be, there is one number, and what follows it is left as it was.
+#[test]
+fn sums_of_a_whole_row_end_as_one_number_as_a_tree() {
+    type Combine = fn(&mut dyn Scalar, Reg, Reg) -> Reg;
+    let add: Combine = |s, x, total| s.add(total, x);
+    let larger: Combine = |s, x, total| s.max(x, total);
+    for (lanes, special) in lanes().into_iter().flat_map(|lanes| (0..=LANES).map(move |special| (lanes, special))) {
+        let mut recorder = Recorder::default();
+        let [from, sum, most] = [0; 3].map(|_| recorder.address());
+        let x = recorder.load(Element { address: from, offset: 0 });
+        for (address, combine) in [(sum, add), (most, larger)] {
+            let total = recorder.total(Element { address, offset: 0 });
+            let so_far = recorder.total_so_far(total);
+            let next = combine(&mut recorder, x, so_far);
+            recorder.set_total(total, next);
+        }
+        recorder.start_totals([0.0, f64::NEG_INFINITY]);
+        recorder.end_totals([add, larger]);
+        let Loaded(_pages, function) = load(&recorder.finish(), lanes);
+        // Numbers that round; one of them is none, at any place.
+        let mut read: Vec<f32> = (0..LANES).map(|i| (1.0 + i as f32).recip() * [1.0, -1e3, 1e-3][i % 3]).collect();
+        read.get_mut(special).into_iter().for_each(|x| *x = f32::NAN);
+        let [mut sum, mut most] = [[7.0f32; LANES]; 2];
+        let arguments = [read.as_ptr() as u64, sum.as_mut_ptr() as u64, most.as_mut_ptr() as u64];
+        function(arguments.as_ptr(), 4 * read.len());
+        let tree = |of: fn(f32, f32) -> f32| {
+            let mut quarters: Vec<Vec<f32>> = read.chunks(4).map(<[f32]>::to_vec).collect();
+            while quarters.len() > 1 {
+                let pair = |pair: &[Vec<f32>]| (0..4).map(|lane| of(pair[0][lane], pair[1][lane])).collect();
+                quarters = quarters.chunks(2).map(pair).collect();
+            }
+            let [a, b, c, d] = quarters[0][..] else { unreachable!("four lanes") };
+            of(of(a, b), of(c, d))
+        };
+        let largest = |x: f32, y: f32| if x.is_nan() || x > y { x } else { y };
+        assert!(same(sum[0], tree(|x, y| x + y)), "{lanes} lanes, {special}: {} is not the sum", sum[0]);
+        assert!(same(most[0], tree(largest)), "{lanes} lanes, {special}: {} is not the largest", most[0]);
+        assert_eq!([&sum[1..], &most[1..]], [&[7.0; LANES - 1]; 2]);
+    }
+}
+
 #[test]
 fn rows_follow_one_another_in_each_vector_of_columns() {
     const ROWS: usize = 5;

@@ -62,6 +62,19 @@ pub(super) enum Logic {
     Or,
 }
 
+/// How lanes change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Shuffle {
+    /// The two quarters of each half of a register; the halves, of one that has no more than two quarters.
+    Quarters,
+    /// The halves of a register.
+    Halves,
+    /// The two lanes of each half of a quarter.
+    Lanes,
+    /// The halves of each quarter.
+    Pairs,
+}
+
 /// An instruction; its result has its number. Operands are numbers of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
@@ -93,22 +106,47 @@ pub(super) enum Step {
     SetTotal(usize, u32),
     /// No result: a wish for elements that are read soon, or written.
     Prefetch(Element, bool),
+    /// Some lanes of a sum, by the register of them, when the run is done.
+    LanesOf(usize, usize),
+    Shuffle(Shuffle, u32),
+    /// No result: the first lane alone.
+    StoreOne(Element, u32),
 }
 
 impl Step {
     pub(super) fn operands(self) -> Vec<u32> {
         match self {
-            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position | Step::Prefetch(..) => {
-                Vec::new()
-            }
+            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position => Vec::new(),
+            Step::Prefetch(..) | Step::LanesOf(..) => Vec::new(),
             Step::Unary(_, x) | Step::Not(x) | Step::Store(_, x) | Step::SetTotal(_, x) => vec![x],
+            Step::Shuffle(_, x) | Step::StoreOne(_, x) => vec![x],
             Step::Binary(_, x, y) | Step::Compare(_, x, y) | Step::SameInts(x, y) | Step::Logic(_, x, y) => vec![x, y],
             Step::MulAdd(x, y, z) | Step::Select(x, y, z) => vec![x, y, z],
         }
     }
 
+    /// The same step on other values.
+    pub(super) fn with_operands(self, of: impl Fn(u32) -> u32) -> Step {
+        match self {
+            Step::Unary(op, x) => Step::Unary(op, of(x)),
+            Step::Not(x) => Step::Not(of(x)),
+            Step::Store(element, x) => Step::Store(element, of(x)),
+            Step::SetTotal(total, x) => Step::SetTotal(total, of(x)),
+            Step::Shuffle(shuffle, x) => Step::Shuffle(shuffle, of(x)),
+            Step::StoreOne(element, x) => Step::StoreOne(element, of(x)),
+            Step::Binary(op, x, y) => Step::Binary(op, of(x), of(y)),
+            Step::Compare(op, x, y) => Step::Compare(op, of(x), of(y)),
+            Step::SameInts(x, y) => Step::SameInts(of(x), of(y)),
+            Step::Logic(op, x, y) => Step::Logic(op, of(x), of(y)),
+            Step::MulAdd(x, y, z) => Step::MulAdd(of(x), of(y), of(z)),
+            Step::Select(x, y, z) => Step::Select(of(x), of(y), of(z)),
+            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position => self,
+            Step::Prefetch(..) | Step::LanesOf(..) => self,
+        }
+    }
+
     pub(super) fn has_result(self) -> bool {
-        !matches!(self, Step::Store(..) | Step::SetTotal(..) | Step::Prefetch(..))
+        !matches!(self, Step::Store(..) | Step::SetTotal(..) | Step::Prefetch(..) | Step::StoreOne(..))
     }
 
     /// Whether it is the same wherever it stands, and may stay in a register for long: memory changes, and masks have few registers.
@@ -132,6 +170,9 @@ pub struct Body {
     pub(super) totals: Vec<Element>,
     /// What each sum along the run begins with, as bits, if the run is the first of its row: rather than with what its lanes hold.
     pub(super) starts: Vec<u32>,
+    /// How the lanes of each sum along the run become one number, if the run is all of its row: that is written where the first of
+    /// them would be.
+    pub(super) ends: Vec<Body>,
     /// Addresses that are the same in every row.
     pub(super) columns: Vec<usize>,
     /// Whether rows follow one another in each vector of columns.
@@ -223,6 +264,18 @@ impl Recorder {
     /// All sums along the run begin with such numbers, in the order in which they were written down.
     pub fn start_totals(&mut self, starts: impl IntoIterator<Item = f64>) {
         self.body.starts = starts.into_iter().map(|start| (start as f32).to_bits()).collect();
+    }
+
+    /// All sums along the run end as one number each, of which these make one out of two, in the order in which they were written down.
+    pub fn end_totals(&mut self, combine: impl IntoIterator<Item = fn(&mut dyn Scalar, Reg, Reg) -> Reg>) {
+        let end = |combine: fn(&mut dyn Scalar, Reg, Reg) -> Reg| {
+            let mut recorder = Recorder::default();
+            let [x, y] = [recorder.number(), recorder.number()];
+            let of_two = combine(&mut recorder, x, y);
+            assert_eq!(of_two.0 as usize + 1, recorder.body.steps.len(), "the number is what is computed last");
+            recorder.finish()
+        };
+        self.body.ends = combine.into_iter().map(end).collect();
     }
 
     /// What a sum has so far.
@@ -421,7 +474,13 @@ impl fmt::Display for Body {
                 Step::Prefetch(element, false) => writeln!(f, "    prefetch {}", place(element))?,
                 Step::Prefetch(element, true) => writeln!(f, "    prefetch {}, to write", place(element))?,
                 Step::SetTotal(total, _) => writeln!(f, "    total {total} = {operands}")?,
+                Step::LanesOf(total, part) => writeln!(f, "    v{number} = lanes of total {total}, register {part}")?,
+                Step::Shuffle(shuffle, _) => writeln!(f, "    v{number} = swap {} of {operands}", lower(shuffle))?,
+                Step::StoreOne(element, _) => writeln!(f, "    store the first of {operands}, {}", place(element))?,
             }
+        }
+        for (total, end) in self.ends.iter().enumerate() {
+            write!(f, "    total {total} ends as one number, of two\n{end}")?;
         }
         Ok(())
     }

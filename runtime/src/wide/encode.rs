@@ -314,6 +314,14 @@ use Prefix::{F3, None as Np, P66};
 
 pub(super) const MOVE_FROM: Op = Op(Np, M0F, 0x10);
 pub(super) const MOVE_TO: Op = Op(Np, M0F, 0x11);
+/// One number.
+pub(super) const STORE_ONE: Op = Op(F3, M0F, 0x11);
+/// Halves of two registers, chosen by an immediate.
+pub(super) const SWAP_HALVES_VEX: Op = Op(P66, M0F3A, 0x06);
+/// Quarters of two registers, chosen by an immediate.
+pub(super) const QUARTERS_EVEX: Op = Op(P66, M0F3A, 0x23);
+/// Lanes of each quarter, chosen by an immediate.
+pub(super) const LANES: Op = Op(P66, M0F3A, 0x04);
 pub(super) const BROADCAST: Op = Op(P66, M0F38, 0x18);
 pub(super) const ADD: Op = Op(Np, M0F, 0x58);
 pub(super) const SUB: Op = Op(Np, M0F, 0x5c);

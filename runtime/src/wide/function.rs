@@ -7,7 +7,8 @@
 //! bytes there are from one to the next. All rows of a vector of columns, or of some side by side, come before the next vectors, so that
 //! what is added up down the columns stays in registers and a short row costs no more than its elements.
 
-use super::body::{Body, Element, Step};
+use super::across::with_ends;
+use super::body::{Body, Element, Shuffle, Step};
 use super::encode::{self, Code, Constant, Form, Gpr, Operand, R15, RDI, RSP};
 use super::instructions::predicate;
 use super::registers::{Evicted, Registers};
@@ -36,9 +37,12 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
     if totals > 6 * count / 16 || body.down && many {
         return None;
     }
+    let run_len = body.steps.len();
+    let body = &with_ends(body, lanes);
     let reads = reads(body);
     let mut writer = Writer {
         body,
+        run_len,
         code: Code::new(form),
         vectors: Registers::new(count, totals),
         // The first is no mask: it stands for none.
@@ -55,12 +59,12 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
     let starts = writer.enter();
     for part in 0..parts {
         writer.part = part;
-        for at in 0..body.steps.len() {
+        for at in 0..run_len {
             writer.now = at;
             writer.step()?;
         }
     }
-    writer.leave(starts);
+    writer.leave(starts)?;
     Some(Wide { bytes: writer.finish() })
 }
 
@@ -78,6 +82,8 @@ fn reads(body: &Body) -> Vec<Vec<usize>> {
 
 pub(super) struct Writer<'a> {
     pub(super) body: &'a Body,
+    /// How many of its steps are those of the run; the others follow it.
+    run_len: usize,
     pub(super) code: Code,
     pub(super) vectors: Registers,
     pub(super) masks: Registers,
@@ -134,7 +140,7 @@ impl Writer<'_> {
     }
 
     /// The ends of the loops, and everything after them.
-    fn leave(&mut self, [outer, inner]: [usize; 2]) {
+    fn leave(&mut self, [outer, inner]: [usize; 2]) -> Option<()> {
         if self.body.down {
             let [columns, step] = [0, 2].map(|index| self.argument_of(self.body.addresses + index));
             self.code.next_row(step, inner);
@@ -143,7 +149,14 @@ impl Writer<'_> {
         } else {
             self.code.add(encode::RAX, self.step_bytes());
             self.code.again(inner);
-            self.move_totals(encode::MOVE_TO);
+            if self.body.ends.is_empty() {
+                self.move_totals(encode::MOVE_TO);
+            }
+            self.part = 0;
+            for at in self.run_len..self.body.steps.len() {
+                self.now = at;
+                self.step()?;
+            }
         }
         self.code.add(RSP, STACK);
         if self.uses_r15() {
@@ -154,6 +167,7 @@ impl Writer<'_> {
             self.code.pop(register);
         }
         self.code.leave();
+        Some(())
     }
 
     /// Lets all sums begin anew.
@@ -262,6 +276,9 @@ impl Writer<'_> {
         if let Step::Total(total) = self.body.steps[value as usize] {
             return Some(self.total(total, self.part));
         }
+        if let Step::LanesOf(total, part) = self.body.steps[value as usize] {
+            return Some(self.total(total, part));
+        }
         if let Some(register) = self.vectors.holder_of(value) {
             return Some(register);
         }
@@ -302,7 +319,7 @@ impl Writer<'_> {
         }
         match step {
             // They are read where they are used.
-            Step::Const(_) | Step::Number(_) | Step::Total(_) => return Some(()),
+            Step::Const(_) | Step::Number(_) | Step::Total(_) | Step::LanesOf(..) => return Some(()),
             Step::Position => {
                 let to = self.take(&[])?;
                 self.code.position(to);
@@ -334,6 +351,24 @@ impl Writer<'_> {
                     from => self.code.vector(encode::MOVE_FROM, to, 0, from, None),
                 }
             }
+            Step::Shuffle(shuffle, x) => {
+                let x = self.register(x, &operands)?;
+                let to = self.take(&operands)?;
+                let (op, both, order) = match (shuffle, self.code.form) {
+                    (Shuffle::Quarters, Form::Vex) => (encode::SWAP_HALVES_VEX, true, 0x01),
+                    (Shuffle::Quarters, Form::Evex) => (encode::QUARTERS_EVEX, true, 0b10_11_00_01),
+                    (Shuffle::Halves, _) => (encode::QUARTERS_EVEX, true, 0b01_00_11_10),
+                    (Shuffle::Lanes, _) => (encode::LANES, false, 0b10_11_00_01),
+                    (Shuffle::Pairs, _) => (encode::LANES, false, 0b01_00_11_10),
+                };
+                self.code.vector(op, to, if both { x } else { 0 }, Operand::Reg(x), Some(order));
+                self.vectors.hold(to, result);
+            }
+            Step::StoreOne(Element { address, offset }, x) => {
+                let x = self.register(x, &operands)?;
+                let base = self.base(address);
+                self.code.vector(encode::STORE_ONE, x, 0, Operand::At(base, offset), None);
+            }
             Step::Unary(op, x) => self.unary(op, x)?,
             Step::Binary(op, x, y) => self.binary(op, x, y)?,
             Step::MulAdd(x, y, z) => self.mul_add([x, y, z])?,
@@ -356,7 +391,7 @@ impl Writer<'_> {
         }
         self.vectors.release();
         self.masks.release();
-        if self.now + 1 == self.body.steps.len() {
+        if self.now + 1 == self.run_len {
             self.stack_len = 0;
         }
         Some(())

@@ -7,8 +7,9 @@
 //! Absent on purpose: what is read and where it lies, the order of sums, and all elements that are left over: those are the caller's.
 //!
 //! A sum along the run has [`LANES`](crate::kernel::LANES) lanes, in which the elements are added up in turn, so that the bits are
-//! those of narrower vectors. Every other instruction works lane by lane and gives the bits that it gives anywhere.
+//! those of narrower vectors. Where the run is all of a row, its lanes become one number when it is done. Every other instruction works lane by lane and gives the bits that it gives anywhere.
 
+mod across;
 mod body;
 mod encode;
 mod function;
