@@ -64,6 +64,10 @@ impl Kernel for Avx512 {
     }
 }
 
+/// From row to row of a C that is so large that none of its lines is in a cache, in floats. Measured with predictions of 2,048 rows,
+/// 256 terms and 32,768 columns: 8 to 15 % less time where tiles ask for their lines first (AMD Zen 5).
+const FAR: usize = 4096;
+
 /// The first `n` lanes, all sixteen if there are more.
 #[inline(always)]
 pub(in crate::microkernels) fn lanes(n: usize) -> __mmask16 {
@@ -93,9 +97,9 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
     let last = lanes(t.cols - (VECTORS - 1) * 16);
     let mask = |v: usize| if v + 1 == VECTORS { last } else { !0 };
     let mut acc = [[_mm512_setzero_ps(); VECTORS]; MR];
-    if t.accumulate || UNIT_ROW {
-        // Rows of a large C are far apart and were last seen a whole pass ago, or A, which lies term by term, has driven
-        // them out. Now they arrive while the sums are formed.
+    if t.accumulate || UNIT_ROW || t.ldc >= FAR {
+        // Rows of a large C are far apart and were last seen a whole pass ago, or never, or A, which lies term by term, has
+        // driven them out. Now they arrive while the sums are formed.
         for i in 0..MR {
             for v in 0..VECTORS {
                 _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(i * t.ldc + v * 16).cast());
