@@ -5,7 +5,7 @@ use cranelift_frontend::FunctionBuilder;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lanes::{Lanes, Width};
-use super::loops::LANE_BYTES;
+use super::loops::{LANE_BYTES, sum};
 use super::nest::{Point, splits_lanes};
 use super::reader::Reader;
 use super::stage::{Progress, Stage};
@@ -24,9 +24,9 @@ impl KernelEmitter<'_, '_> {
     pub(super) fn elements(&mut self, stage: usize) {
         let kernel = self.kernel;
         let Some((steps, copies)) = self.steps_of(stage) else { return };
-        let unroll = self.tiling.stages[stage].vectors;
+        let unroll = self.canonical.stages[stage].vectors;
         // A body of rows that had no function for all of them has none for one.
-        let wide = match self.tiling.stages[stage].wide {
+        let wide = match self.canonical.stages[stage].wide {
             Wide::Down { .. } => None,
             _ => self.wide_once(&steps, &copies, stage),
         };
@@ -39,7 +39,7 @@ impl KernelEmitter<'_, '_> {
         }
         let trip = self.trip();
         // Wide vectors prefetch by themselves.
-        let (Prefetch::Ahead { elements, .. }, None) = (self.tiling.stages[stage].prefetch, &wide) else {
+        let (Prefetch::Ahead { elements, .. }, None) = (self.canonical.stages[stage].prefetch, &wide) else {
             return self.runs(trip, unroll, wide.as_deref(), |emit, run, at| {
                 emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
@@ -47,7 +47,7 @@ impl KernelEmitter<'_, '_> {
         self.chunks(trip, AT_ONCE, |emit, start, part| {
             emit.prefetch_columns(start, part, elements);
             emit.runs(part, unroll, wide.as_deref(), |emit, run, at| {
-                let at = emit.fb.ins().iadd(start, at);
+                let at = sum(&mut emit.fb, start, at);
                 emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
         });
@@ -55,7 +55,7 @@ impl KernelEmitter<'_, '_> {
 
     /// Whether the sums along the row of a stage are one number each when its elements are done.
     pub(super) fn ends_in_wide(&mut self, stage: usize) -> bool {
-        let down = matches!(self.tiling.stages[stage].wide, Wide::Down { .. });
+        let down = matches!(self.canonical.stages[stage].wide, Wide::Down { .. });
         let Some((steps, copies)) = self.steps_of(stage).filter(|_| !down) else { return false };
         self.wide_once(&steps, &copies, stage).is_some_and(|wide| wide.ends)
     }
@@ -200,7 +200,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             return address;
         }
         let start = self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("every slot was opened");
-        let address = self.lanes.fb.ins().iadd(*start, self.at);
+        let address = sum(self.lanes.fb, *start, self.at);
         self.addresses.insert(slot, address);
         address
     }
@@ -235,11 +235,11 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         }
         let slot = self.view.slot_read(arg, self.stage).expect("what is not computed here is in memory");
         let address = match class {
-            Class::Column => self.lanes.fb.ins().iadd(self.bases[&slot], self.at),
+            Class::Column => sum(self.lanes.fb, self.bases[&slot], self.at),
             _ => self.address(slot),
         };
         let index = match arg {
-            Arg::Read(read) => self.view.fused.buffer(kernel.reads[read].buffer).dtype.is_index(),
+            Arg::Read(read) => self.view.canonical.reads_index(read),
             _ => false,
         };
         let lazy = lazy && self.uses.get(&arg) == Some(&1);
@@ -287,7 +287,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     /// Adds the elements here to what a reduction has so far.
     fn add(&mut self, index: usize, reduction: &Reduction, value: Reg) {
         let Some(total) = reduction.total() else { return self.moments(index, value) };
-        if let Some(&at) = self.view.memory.lanes.get(&index) {
+        if let Some(&at) = self.view.canonical.lanes.get(&index) {
             let start = self.bases[&Slot::Scratch(at)];
             if !self.view.kernel.is_within(index) {
                 return self.gather(start, total, value);
@@ -299,7 +299,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             let address = self.lanes.fb.ins().iadd(start, offset);
             return add_to(&mut self.lanes, address, 0, total, value);
         }
-        let (at, len) = self.view.memory.partials[&index];
+        let (at, len) = self.view.canonical.partials[&index];
         let slot = Slot::Partial(at, len);
         let address = match self.view.kernel.is_over_everything(index) {
             true => lane_of_row(self.lanes.fb, self.bases[&slot], self.row),
@@ -337,7 +337,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
 
     /// Adds the deviations from the shift, and their squares.
     fn moments(&mut self, index: usize, value: Reg) {
-        let (at, len) = self.view.memory.partials[&index];
+        let (at, len) = self.view.canonical.partials[&index];
         let (address, stride) = (self.address(Slot::Partial(at, len)), (4 * len / 3) as i32);
         let shift = self.lanes.load(address, 0, false, true);
         let deviation = self.lanes.sub(value, shift);

@@ -25,15 +25,15 @@ struct Terms {
 impl<'a> KernelEmitter<'a, '_> {
     /// The product that this kernel computes by itself.
     fn written_out(&self) -> Option<&'a Dot> {
-        self.kernel.dot.as_ref().filter(|_| self.tiling.is_inline())
+        self.kernel.dot.as_ref()
     }
 
     /// What a product that is written out reads and writes.
     pub(super) fn inline_slots(&self) -> Vec<Slot> {
         let Some(dot) = self.written_out() else { return Vec::new() };
         vec![
-            self.view().place(dot.a, dot.positions[0]),
-            self.view().place(dot.b, dot.positions[1]),
+            self.canonical.place(dot.a, dot.positions[0]),
+            self.canonical.place(dot.b, dot.positions[1]),
             self.slot_read(Arg::Dot, 0).expect("a product lies in memory"),
         ]
     }
@@ -88,7 +88,7 @@ impl<'a> KernelEmitter<'a, '_> {
             }
         };
         let piece = self.kernel.dot.as_ref().expect("the product is written out").order.piece;
-        let sum = match inner.at(self.plan.max_batch) <= piece {
+        let sum = match inner.at(self.max_batch) <= piece {
             true => self.piece(width, count, left, right).0,
             false => self.pieces(width, count, piece, left, right),
         };

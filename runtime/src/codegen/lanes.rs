@@ -5,7 +5,7 @@
 //! there a read folds into the operation.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value, types};
+use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use rustc_hash::FxHashMap;
 
@@ -149,6 +149,17 @@ impl<'a, 'f> Lanes<'a, 'f> {
             values.get_or_insert([value; 4])[index] = value;
         }
         self.hold(Held::Values(values.expect("a register has parts")))
+    }
+
+    /// A register of one vector of numbers, with its lanes in another order.
+    pub fn reordered(&mut self, reg: Reg, order: [u8; 4]) -> Reg {
+        let vector = self.part(reg, 0);
+        let bytes = cast(self.fb, types::I8X16, vector);
+        let mask: Vec<u8> = order.iter().flat_map(|lane| (0..4).map(move |byte| 4 * lane + byte)).collect();
+        let mask = self.fb.func.dfg.immediates.push(ConstantData::from(&mask[..]));
+        let bytes = self.fb.ins().shuffle(bytes, bytes, mask);
+        let vector = cast(self.fb, types::F32X4, bytes);
+        self.spread(vector)
     }
 
     /// A register in memory, read where it is used: at once unless `lazy`.

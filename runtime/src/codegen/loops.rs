@@ -1,7 +1,8 @@
 //! Loops: bottom-tested, so that an iteration has one branch.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, InstructionData, Opcode, Value, types};
+use cranelift_frontend::FunctionBuilder;
 
 use super::KernelEmitter;
 use super::lanes::Width;
@@ -20,6 +21,22 @@ pub(super) enum Trip {
     Bytes(Value),
     /// The same, if they are whole lanes of a sum.
     Lanes(Value),
+}
+
+/// The sum of two numbers: the other one if one of them is known to be 0. At `opt_level = none` nobody improves on it later.
+pub(super) fn sum(fb: &mut FunctionBuilder<'_>, x: Value, y: Value) -> Value {
+    let is_zero = |value: Value| {
+        let inst = fb.func.dfg.value_def(value).inst();
+        inst.is_some_and(|inst| match fb.func.dfg.insts[inst] {
+            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => imm.bits() == 0,
+            _ => false,
+        })
+    };
+    match (is_zero(x), is_zero(y)) {
+        (_, true) => x,
+        (true, false) => y,
+        (false, false) => fb.ins().iadd(x, y),
+    }
 }
 
 impl KernelEmitter<'_, '_> {
@@ -105,7 +122,8 @@ impl KernelEmitter<'_, '_> {
                 self.counted(zero, main, bytes(most), true, |emit, at| body(emit, at, Trip::Known(most)));
                 self.counted(main, end, bytes(most), true, |emit, at| {
                     let rest = emit.fb.ins().isub(end, at);
-                    body(emit, at, Trip::Bytes(rest));
+                    let whole = matches!(trip, Trip::Lanes(_)) && most.is_multiple_of(LANES);
+                    body(emit, at, if whole { Trip::Lanes(rest) } else { Trip::Bytes(rest) });
                 });
             }
         }

@@ -5,6 +5,7 @@
 //! by the body that its operation declares; this room knows loops, addresses and reductions, and no operation by name.
 
 mod abi;
+mod canonical;
 mod prefetch;
 mod element;
 mod entry;
@@ -37,13 +38,14 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::kernel::{Arg, Class, Fused, Kernel, Write};
+use crate::ir::ScalarSlot;
+use crate::kernel::{Arg, Class, Fused, Kernel, LANES, Write};
 use crate::memory::Word;
-use crate::plan::{KernelPlan, Location, Plan, Tile};
-use crate::tiling::KernelTiling;
+use crate::plan::{Location, Plan, Tile};
 use crate::types::Dim;
 
 pub use abi::{EntryFn, TaskFn, entry_signature, task_signature};
+use canonical::{Canonical, Offset};
 pub use entry::{entry, prepare, tail, task};
 pub use host::Import;
 use host::Imports;
@@ -130,19 +132,27 @@ pub fn kernel_signature(target: Target, in_loop: bool) -> Signature {
     signature
 }
 
-/// Emits the function of a kernel. The offsets of what it reads and writes are not part of it: they are read from a list,
-/// which is returned beside it.
-fn kernel(
-    program: CodegenInput<'_>,
-    index: usize,
+/// What the kernels of a program have in common.
+#[derive(Clone, Copy)]
+struct Common<'a> {
+    numbers: Numbers,
     target: Target,
+    scalars: &'a [ScalarSlot],
+    max_batch: usize,
+}
+
+/// Emits the function of a kernel, that of this number. The offsets of what it reads and writes are not part of it: they are read from
+/// a list, which is returned beside it.
+fn kernel(
+    canonical: &Canonical,
+    common: Common<'_>,
+    index: usize,
     constants: &mut Constants,
     wide_functions: &mut WideFunctions,
-) -> (Function, Vec<i64>) {
-    let numbers = Numbers::of(program.fused);
+) -> (Function, Vec<Offset>) {
+    let Common { numbers, target, scalars, max_batch } = common;
     let name = UserFuncName::user(0, numbers.kernel(index));
-    let in_loop = program.fused.loop_of(index).is_some();
-    let mut function = Function::with_name_signature(name, kernel_signature(target, in_loop));
+    let mut function = Function::with_name_signature(name, kernel_signature(target, canonical.in_loop));
     let mut context = FunctionBuilderContext::new();
     let mut fb = FunctionBuilder::new(&mut function, &mut context);
     let block = fb.create_block();
@@ -153,7 +163,6 @@ fn kernel(
     let load = |fb: &mut FunctionBuilder<'_>, offset| fb.ins().load(types::I64, constant_memory(), ctx, offset);
     let arena = load(&mut fb, Context::ARENA);
     let table = load(&mut fb, Context::TABLE);
-    let kernel = &program.fused.kernels[index];
     let mut emit = KernelEmitter {
         fb,
         constants,
@@ -163,11 +172,10 @@ fn kernel(
         wide_functions,
         wide_imports: FxHashMap::default(),
         wide_stages: FxHashMap::default(),
-        fused: program.fused,
-        kernel,
-        plan: program.plan,
-        memory: &program.plan.kernels[index],
-        tiling: &program.plan.tiling.kernels[index],
+        kernel: &canonical.kernel,
+        canonical,
+        scalars,
+        max_batch,
         element_slots: FxHashSet::default(),
         ctx,
         lo,
@@ -176,7 +184,7 @@ fn kernel(
         list,
         first,
         position: params.get(6).copied(),
-        rows_of_point: program.fused.rows_of_point(index),
+        rows_of_point: canonical.rows_of_point,
         offsets: Vec::new(),
         arena,
         table,
@@ -208,11 +216,10 @@ struct KernelEmitter<'a, 'f> {
     wide_imports: FxHashMap<u32, FuncRef>,
     /// The stages that have been asked for a function: every row that is worked on at a time asks.
     wide_stages: FxHashMap<usize, Option<Rc<WideStage>>>,
-    fused: &'a Fused,
     kernel: &'a Kernel,
-    plan: &'a Plan,
-    memory: &'a KernelPlan,
-    tiling: &'a KernelTiling,
+    canonical: &'a Canonical,
+    scalars: &'a [ScalarSlot],
+    max_batch: usize,
     /// Memory of which a row is read or written element by element.
     element_slots: FxHashSet<Slot>,
     ctx: Value,
@@ -226,7 +233,7 @@ struct KernelEmitter<'a, 'f> {
     /// The position of the loop, if the kernel is in one.
     position: Option<Value>,
     rows_of_point: usize,
-    offsets: Vec<i64>,
+    offsets: Vec<Offset>,
     arena: Value,
     table: Value,
     /// The address of the first element of what is read or written.
@@ -246,7 +253,7 @@ struct KernelEmitter<'a, 'f> {
     lane: Option<i32>,
 }
 
-/// Memory that a kernel reads or writes.
+/// Memory that a kernel reads or writes. Of a canonical kernel, places are numbers of offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Slot {
     /// A value with a place of its own, and how many elements it moves from position to position of the loop.
@@ -279,7 +286,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             self.stages();
         } else if !self.rows_in_wide() {
             let (lo, hi) = (self.lo, self.hi);
-            match self.tiling.rows {
+            match self.canonical.rows_together {
                 1 => self.rows(lo, hi, |emit, row| {
                     emit.fill_rows(row);
                     emit.stages();
@@ -321,8 +328,8 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
         self.element_slots = elements;
         slots.extend(self.inline_slots());
-        slots.extend(self.memory.spills.values().chain(self.memory.lanes.values()).map(|&at| Slot::Scratch(at)));
-        slots.extend(self.memory.partials.values().map(|&(at, len)| Slot::Partial(at, len)));
+        slots.extend(self.canonical.spills.values().chain(self.canonical.lanes.values()).map(|&at| Slot::Scratch(at)));
+        slots.extend(self.canonical.partials.values().map(|&(at, len)| Slot::Partial(at, len)));
         for slot in slots {
             if !self.bases.contains_key(&slot) {
                 let base = self.open_slot(slot);
@@ -332,7 +339,6 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     }
 
     fn open_slot(&mut self, slot: Slot) -> Value {
-        let floats = |at: usize| 4 * at as i64;
         match slot {
             Slot::Location(location, 0) => self.open_location(location),
             Slot::Location(location, position) => {
@@ -341,7 +347,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             }
             Slot::Strided(write) => {
                 let write = &self.kernel.writes[write];
-                let start = match self.view().place(write.buffer, 0) {
+                let start = match self.canonical.place(write.buffer, 0) {
                     Slot::Tile(tile) => {
                         let start = self.start_of_tile(tile);
                         self.before_points(start, tile.part)
@@ -350,7 +356,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                     _ => unreachable!("a buffer is a tile or has a location"),
                 };
                 let start = self.moved_to_position(start, write.access.position);
-                self.behind(start, 4 * write.access.at.constant)
+                self.behind(start, Offset::Common(4 * write.access.at.constant))
             }
             Slot::Scratch(at) => self.address_of_context(Context::SCRATCH, at),
             Slot::Tile(tile) => {
@@ -364,11 +370,11 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 self.before_points(start, self.rows_of_point * self.kernel.cols())
             }
             Slot::SharedBlock(at) => {
-                let start = self.behind(self.arena, floats(at));
+                let start = self.behind(self.arena, Offset::Own(at));
                 self.before_points(start, self.rows_of_point * self.kernel.cols())
             }
             Slot::Partial(at, len) => {
-                let base = self.behind(self.arena, floats(at));
+                let base = self.behind(self.arena, Offset::Own(at));
                 let before = self.times(self.number, 4 * len as i64);
                 self.fb.ins().iadd(base, before)
             }
@@ -378,28 +384,18 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     /// An address so many elements further for each position of the loop.
     fn moved_to_position(&mut self, start: Value, elements: i64) -> Value {
         let Some(position) = self.position.filter(|_| elements != 0) else { return start };
-        let place = 8 * self.offsets.len() as i32;
-        self.offsets.push(4 * elements);
-        let bytes = self.fb.ins().load(types::I64, constant_memory(), self.list, place);
+        let bytes = self.offset(Offset::Common(4 * elements));
         let before = self.fb.ins().imul(position, bytes);
         self.fb.ins().iadd(start, before)
     }
 
     fn open_location(&mut self, location: Location) -> Value {
-        let floats = |at: usize| 4 * at as i64;
         match location {
-            Location::Arena(at) => self.behind(self.arena, floats(at)),
-            Location::Param(index) => {
-                let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
-                self.behind(params, floats(self.plan.params[index]))
-            }
-            Location::Prepared(at) => {
-                let prepared = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PREPARED);
-                self.behind(prepared, floats(at))
-            }
-            Location::Input(index) => {
-                let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
-                let address = self.behind(inputs, 8 * index as i64);
+            Location::Arena(at) => self.behind(self.arena, Offset::Own(at)),
+            Location::Param(at) => self.address_of_context(Context::PARAMS, at),
+            Location::Prepared(at) => self.address_of_context(Context::PREPARED, at),
+            Location::Input(at) => {
+                let address = self.address_of_context(Context::INPUTS, at);
                 self.fb.ins().load(types::I64, constant_memory(), address, 0)
             }
         }
@@ -408,15 +404,15 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     /// Where the first point of a tile lies.
     fn start_of_tile(&mut self, tile: Tile) -> Value {
         match tile.shared {
-            true => self.behind(self.arena, 4 * tile.at as i64),
+            true => self.behind(self.arena, Offset::Own(tile.at)),
             false => self.address_of_context(Context::TILES, tile.at),
         }
     }
 
-    /// So many floats from an address in the context.
-    fn address_of_context(&mut self, address: i32, floats: usize) -> Value {
+    /// An address in the context, and the offset of this number further.
+    fn address_of_context(&mut self, address: i32, offset: usize) -> Value {
         let base = self.fb.ins().load(types::I64, constant_memory(), self.ctx, address);
-        self.behind(base, 4 * floats as i64)
+        self.behind(base, Offset::Own(offset))
     }
 
     /// Where the first point of all would be, if the first of the tile is here, with so many floats each.
@@ -425,12 +421,17 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         self.fb.ins().isub(start, before)
     }
 
-    /// The address so many bytes from another, by the next of the offsets.
-    fn behind(&mut self, base: Value, bytes: i64) -> Value {
-        let place = 8 * self.offsets.len() as i32;
-        self.offsets.push(bytes);
-        let offset = self.fb.ins().load(types::I64, constant_memory(), self.list, place);
+    /// An address and an offset further.
+    fn behind(&mut self, base: Value, offset: Offset) -> Value {
+        let offset = self.offset(offset);
         self.fb.ins().iadd(base, offset)
+    }
+
+    /// Reads the next number of the list, which is this one.
+    fn offset(&mut self, offset: Offset) -> Value {
+        let place = 8 * self.offsets.len() as i32;
+        self.offsets.push(offset);
+        self.fb.ins().load(types::I64, constant_memory(), self.list, place)
     }
 
     /// Where an operand is read from in a stage, if it is read from memory.
@@ -443,7 +444,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     }
 
     fn view(&self) -> View<'a> {
-        View { fused: self.fused, kernel: self.kernel, plan: self.plan, memory: self.memory }
+        View { kernel: self.kernel, canonical: self.canonical }
     }
 
     fn lanes(&mut self, width: Width) -> Lanes<'_, 'f> {
@@ -460,7 +461,8 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             Dim::Fixed(rows) if rows <= self.kernel.block => Trip::Known(rows * cols),
             _ => {
                 let rows = self.fb.ins().isub(self.hi, self.lo);
-                Trip::Bytes(self.times(rows, 4 * cols as i64))
+                let bytes = self.times(rows, 4 * cols as i64);
+                if cols.is_multiple_of(LANES) { Trip::Lanes(bytes) } else { Trip::Bytes(bytes) }
             }
         }
     }

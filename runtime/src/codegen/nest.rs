@@ -349,7 +349,7 @@ impl KernelEmitter<'_, '_> {
     pub(super) fn clear_sums(&mut self) {
         let kernel = self.kernel;
         for write in kernel.writes.iter().filter(|write| write.mode == Mode::Add) {
-            let len = self.fused.buffer(write.buffer).shape.len_at(1);
+            let len = self.canonical.added_to(write.buffer);
             let slot = self.slot_written(write).expect("what is added to has a place");
             let base = self.bases[&slot];
             let first = self.fb.ins().icmp_imm_s(IntCC::Equal, self.lo, 0);

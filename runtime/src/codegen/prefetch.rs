@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
-use super::loops::Trip;
+use super::loops::{Trip, sum};
 use super::{KernelEmitter, Slot, host};
 
 impl KernelEmitter<'_, '_> {
@@ -23,7 +23,7 @@ impl KernelEmitter<'_, '_> {
             Trip::Bytes(bytes) | Trip::Lanes(bytes) => bytes,
         };
         for (matrix, written) in self.matrices() {
-            let here = self.fb.ins().iadd(matrix, start);
+            let here = sum(&mut self.fb, matrix, start);
             let address = self.fb.ins().iadd_imm_u(here, 4 * distance as i64);
             match written {
                 true => host::PrefetchToWrite { address, bytes }.call(&mut self.imports, &mut self.fb),

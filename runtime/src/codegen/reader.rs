@@ -26,7 +26,7 @@ impl Reader<'_> {
         let kernel = self.view.kernel;
         let of = &kernel.reads[read];
         let (address, valid) = self.place(lanes, read);
-        let index = self.view.fused.buffer(of.buffer).dtype.is_index();
+        let index = self.view.canonical.reads_index(read);
         let reg = match of.access.at.steps.last() {
             Some(1) if self.point.inner.is_some() => lanes.load(address, 0, index, false),
             Some(&step) if step != 0 && self.point.inner.is_some() => lanes.load_apart(address, 4 * step, index),

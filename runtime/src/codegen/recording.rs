@@ -86,7 +86,7 @@ pub(super) fn record(
         recorder.start_totals(totals.iter().map(|total| total.identity));
     }
     // What goes into sums of other rows does so lane by lane.
-    let over_all = |&index: &usize| view.memory.lanes.contains_key(&index) && view.kernel.is_over_everything(index);
+    let over_all = |&index: &usize| view.canonical.lanes.contains_key(&index) && view.kernel.is_over_everything(index);
     let ends = begins && whole && !down && !totals.is_empty() && !steps.iter().any(over_all);
     if ends {
         recorder.end_totals(totals.iter().map(|total| total.combine));
@@ -126,7 +126,7 @@ impl Recording<'_> {
     /// Elements that lie elsewhere than those of the kernel: one after the other, or one for all columns. Bounds are those of
     /// the row as a whole.
     fn read(&mut self, read: usize) -> Option<Reg> {
-        let View { kernel, fused, .. } = self.view;
+        let View { kernel, canonical } = self.view;
         let Read { access, buffer, fill, .. } = &kernel.reads[read];
         let along = |bound: &Bound| bound.coordinate.steps.last().is_some_and(|&step| step != 0);
         if access.gather.is_some() || access.bounds.iter().any(along) {
@@ -144,7 +144,7 @@ impl Recording<'_> {
             return Some(found);
         }
         let within = self.truth(Number::Within(read));
-        let fill = match fused.buffer(*buffer).dtype.is_index() {
+        let fill = match canonical.reads_index(read) {
             true => self.recorder.int(fill.value() as i32),
             false => self.recorder.float(fill.value()),
         };
@@ -188,12 +188,12 @@ impl Recording<'_> {
 
     /// Asks for the elements of the next row that stand below those of this one. Past the last row that does no harm.
     fn prefetch_next(&mut self, place: Place, buffer: BufferId, access: &Access, to_write: bool) {
-        let View { kernel, fused, .. } = self.view;
+        let View { kernel, canonical } = self.view;
         let step = kernel.rows.checked_sub(1).map_or(0, |last| access.at.steps[last]);
         let bytes = i32::try_from(4 * step).unwrap_or(0);
         if matches!(self.prefetch, Prefetch::NextRow { .. })
             && bytes != 0
-            && kernel.comes_in_rows(fused, buffer, access)
+            && kernel.comes_in_rows(access, canonical.is_tile(buffer))
         {
             let element = self.place(place, bytes);
             self.recorder.prefetch(element, to_write);
@@ -317,9 +317,9 @@ impl<'a> Stage<'a> for Recording<'a> {
     }
 
     fn reduce(&mut self, index: usize, reduction: &Reduction, value: Reg) -> Option<()> {
-        let View { kernel, memory, .. } = self.view;
-        let Some(total) = reduction.total() else { return self.moments(memory.partials[&index], value) };
-        if let Some(&at) = memory.lanes.get(&index) {
+        let View { kernel, canonical } = self.view;
+        let Some(total) = reduction.total() else { return self.moments(canonical.partials[&index], value) };
+        if let Some(&at) = canonical.lanes.get(&index) {
             let slot = Slot::Scratch(at);
             if kernel.is_within(index) {
                 let along = kernel.place_within(index).steps.last() == Some(&1);
@@ -329,7 +329,7 @@ impl<'a> Stage<'a> for Recording<'a> {
             self.add_to_total(lanes, total, value);
             return Some(());
         }
-        let (at, len) = memory.partials[&index];
+        let (at, len) = canonical.partials[&index];
         let place = Place::Element(Slot::Partial(at, len));
         if kernel.is_over_everything(index) {
             return None;

@@ -39,7 +39,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             Arg::Const(_) | Arg::Index(_) | Arg::Value(_) | Arg::Dot => None,
             Arg::Scalar(index) => {
                 let scalars = self.fb.ins().load(types::I64, memory(), self.ctx, Context::SCALARS);
-                let ty = if self.fused.slots.scalars[index].ty().dtype.is_index() { types::I32 } else { types::F32 };
+                let ty = if self.scalars[index].ty().dtype.is_index() { types::I32 } else { types::F32 };
                 Some(self.fb.ins().load(ty, memory(), scalars, 4 * index as i32))
             }
             Arg::Count(factor) => {
@@ -55,9 +55,8 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    fn read_type(&self, read: usize) -> cranelift_codegen::ir::Type {
-        let buffer = self.fused.buffer(self.kernel.reads[read].buffer);
-        if buffer.dtype.is_index() { types::I32 } else { types::F32 }
+    pub(super) fn read_type(&self, read: usize) -> cranelift_codegen::ir::Type {
+        if self.canonical.reads_index(read) { types::I32 } else { types::F32 }
     }
 
     /// Moves on to a row: its addresses, and what is read of it once.
@@ -224,7 +223,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     /// A reduction over everything of numbers that are one per row.
     fn reduce_row_value(&mut self, index: usize, total: &Total) {
         let value = self.scalar_operand(self.kernel.body[index].args[0]);
-        let (at, len) = self.memory.partials[&index];
+        let (at, len) = self.canonical.partials[&index];
         let address = lane_of_row(&mut self.fb, self.bases[&Slot::Partial(at, len)], self.row);
         let mut lanes = self.lanes(Width::One);
         let value = match value {
@@ -238,12 +237,12 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     fn lane_totals(&self, stage: usize) -> Vec<(usize, &'static Total)> {
         let body = self.kernel.body.iter().enumerate().filter(|(_, each)| each.stage == stage);
         let gathered = body.filter_map(|(index, each)| Some((index, each.reduction()?.0.total()?)));
-        gathered.filter(|(index, _)| self.memory.lanes.contains_key(index)).collect()
+        gathered.filter(|(index, _)| self.canonical.lanes.contains_key(index)).collect()
     }
 
     fn start_lanes(&mut self, stage: usize, ended: bool) {
         for (index, total) in self.lane_totals(stage) {
-            let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
+            let address = self.bases[&Slot::Scratch(self.canonical.lanes[&index])];
             if ended {
                 // Of a triangle, a row may have no elements.
                 if self.kernel.triangle.is_some() {
@@ -264,13 +263,13 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
 
     fn finish_lanes(&mut self, stage: usize, ended: bool) {
         for (index, total) in self.lane_totals(stage) {
-            let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
+            let address = self.bases[&Slot::Scratch(self.canonical.lanes[&index])];
             if self.kernel.is_within(index) {
                 self.finish_results(index, address);
                 continue;
             }
             if self.kernel.is_over_everything(index) {
-                let (at, len) = self.memory.partials[&index];
+                let (at, len) = self.canonical.partials[&index];
                 let partial = self.bases[&Slot::Partial(at, len)];
                 let mut lanes = self.lanes(Width::Vectors(4));
                 let row = lanes.load(address, 0, false, false);
@@ -288,26 +287,24 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// One number out of sixteen lanes, as a tree.
+    /// One number out of sixteen lanes, as a tree. Its last levels are vectors too, of which the first lane counts: they have no branches.
     fn across_lanes(&mut self, address: Value, total: &Total) -> Value {
         let mut lanes = self.lanes(Width::Vectors(1));
         let mut parts: Vec<Reg> = (0..4).map(|part| lanes.load(address, 16 * part, false, false)).collect();
         while parts.len() > 1 {
             parts = parts.chunks(2).map(|pair| (total.combine)(&mut lanes, pair[0], pair[1])).collect();
         }
-        let vector = lanes.part(parts[0], 0);
-        let numbers: Vec<Value> = (0..4).map(|lane| self.fb.ins().extractlane(vector, lane)).collect();
-        let mut lanes = self.lanes(Width::One);
-        let mut numbers: Vec<Reg> = numbers.into_iter().map(|number| lanes.spread(number)).collect();
-        while numbers.len() > 1 {
-            numbers = numbers.chunks(2).map(|pair| (total.combine)(&mut lanes, pair[0], pair[1])).collect();
-        }
-        lanes.part(numbers[0], 0)
+        let vector = [[1, 0, 3, 2], [2, 3, 0, 1]].into_iter().fold(parts[0], |vector, order| {
+            let others = lanes.reordered(vector, order);
+            (total.combine)(&mut lanes, vector, others)
+        });
+        let vector = lanes.part(vector, 0);
+        self.fb.ins().extractlane(vector, 0)
     }
 
     /// Clears the block's part of every reduction that ends after the kernel.
     pub(super) fn start_partials(&mut self) {
-        for (&index, &(at, len)) in &self.memory.partials {
+        for (&index, &(at, len)) in &self.canonical.partials {
             let address = self.bases[&Slot::Partial(at, len)];
             let (reduction, _) = self.kernel.body[index].reduction().expect("partial results are of reductions");
             let columns = if self.kernel.is_over_everything(index) { LANES } else { self.kernel.cols() };
@@ -368,7 +365,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     /// From shifted sums, the sum of squared deviations and the distance of the block's mean from the shift, in the places of
     /// the two. The mean is left in two parts: of a large number the distance would be rounded away.
     pub(super) fn finish_moments(&mut self) {
-        for (&index, &(at, len)) in &self.memory.partials {
+        for (&index, &(at, len)) in &self.canonical.partials {
             let reduction = self.kernel.body[index].reduction();
             if reduction.is_none_or(|(reduction, _)| reduction.total().is_some()) {
                 continue;

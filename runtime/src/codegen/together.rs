@@ -59,8 +59,8 @@ impl KernelEmitter<'_, '_> {
     /// Where lanes and scratch of each of some rows are.
     fn scratch_of_rows(&mut self, rows: usize) -> Vec<Vec<(Slot, Value)>> {
         let kernel = self.kernel;
-        let spills = self.memory.spills.values().map(|&at| (at, spilled_row(kernel)));
-        let lanes = self.memory.lanes.iter().map(|(&index, &at)| (at, lanes_of_row(kernel, index)));
+        let spills = self.canonical.spills.values().map(|&at| (at, spilled_row(kernel)));
+        let lanes = self.canonical.lanes.iter().map(|(&index, &at)| (at, lanes_of_row(kernel, index)));
         let all: Vec<(usize, usize)> = spills.chain(lanes).collect();
         let of_row = |emit: &mut Self, row: usize| {
             let slots = all.iter().map(|&(at, len)| {

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::host::declared;
 use super::lanes::{Width, memory};
-use super::loops::Trip;
+use super::loops::{Trip, sum};
 use super::reader::Reader;
 use super::recording::{Number, Passage, Place, Recorded, record};
 use super::{KernelEmitter, Lanes, Slot};
@@ -85,7 +85,7 @@ impl KernelEmitter<'_, '_> {
 
     /// A stage as a function with wide vectors, if it is wanted and there is one.
     fn wide(&mut self, steps: &[usize], copies: &[(Arg, Slot)], stage: usize) -> Option<WideStage> {
-        let (lanes, down) = match self.tiling.stages[stage].wide {
+        let (lanes, down) = match self.canonical.stages[stage].wide {
             Wide::Lanes(lanes) => (lanes, None),
             Wide::Down { lanes, across } => (lanes, Some(across)),
             Wide::Short(_) | Wide::None => return None,
@@ -99,7 +99,7 @@ impl KernelEmitter<'_, '_> {
         // vectors, they end there too.
         let begins = kernel.axes.len() == kernel.rows + 1;
         let whole = begins && !kernel.flat && kernel.cols().is_multiple_of(LANES);
-        let passage = Passage { down: down.is_some(), prefetch: self.tiling.stages[stage].prefetch, begins, whole };
+        let passage = Passage { down: down.is_some(), prefetch: self.canonical.stages[stage].prefetch, begins, whole };
         let Recorded { body, numbers, places, ends } = record(self.view(), stage, (steps, copies), passage)?;
         // After a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
@@ -156,7 +156,7 @@ impl KernelEmitter<'_, '_> {
 
     /// Calls the function of a kernel for all its rows, if it has one that goes down the columns.
     pub(super) fn rows_in_wide(&mut self) -> bool {
-        if !matches!(self.tiling.stages[0].wide, Wide::Down { .. }) {
+        if !matches!(self.canonical.stages[0].wide, Wide::Down { .. }) {
             return false;
         }
         let Some((steps, copies)) = self.steps_of(0) else { return false };
@@ -217,8 +217,7 @@ impl KernelEmitter<'_, '_> {
                 }
             }
             Number::Read(read) => {
-                let of = self.kernel.reads[read].buffer;
-                let ty = if self.fused.buffer(of).dtype.is_index() { types::I32 } else { types::F32 };
+                let ty = self.read_type(read);
                 let address = self.place_of_read(read).0;
                 self.fb.ins().load(ty, memory(), address, 0)
             }
@@ -241,9 +240,9 @@ impl KernelEmitter<'_, '_> {
             Place::Element(slot) => {
                 let start =
                     *self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("every slot was opened");
-                self.fb.ins().iadd(start, at)
+                sum(&mut self.fb, start, at)
             }
-            Place::Column(slot) => self.fb.ins().iadd(self.bases[&slot], at),
+            Place::Column(slot) => sum(&mut self.fb, self.bases[&slot], at),
             Place::Lanes(slot) => self.bases[&slot],
             Place::Read(read) => self.place_of_read(read).0,
             Place::Within(slot, index) => {

@@ -111,10 +111,10 @@ impl Kernel {
     }
 
     /// Whether an access finds each row in one run, in memory that it has not gone through at the step before.
-    pub fn comes_in_rows(&self, fused: &Fused, buffer: BufferId, access: &Access) -> bool {
+    pub fn comes_in_rows(&self, access: &Access, in_tile: bool) -> bool {
         let (rows, columns) = access.at.steps.split_at(self.rows);
         let by_rows = rows.iter().any(|&step| step != 0) && access.gather.is_none() && columns == [1];
-        by_rows && !fused.is_tile(buffer) && (self.steps == 1 || access.position != 0)
+        by_rows && !in_tile && (self.steps == 1 || access.position != 0)
     }
 
     /// How the rows of its product are cut: the axes ahead of them, of which each position has a left and a right operand of its

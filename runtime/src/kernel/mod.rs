@@ -118,7 +118,7 @@ pub enum Home {
 }
 
 /// A fused loop nest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
     /// The extents, from the outermost to the innermost.
     pub axes: Vec<Dim>,
@@ -151,7 +151,7 @@ pub struct Kernel {
 /// A product: sums of products of what is read from two buffers.
 ///
 /// Places are given along the axes of the result, followed by those that are summed over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dot {
     /// The axes of the result: rows, then columns. Those of the kernel if both operands are read as matrices; else its own, and the
     /// kernel may have fewer, as it has the same rows one after the other.
@@ -197,7 +197,7 @@ impl Dot {
 }
 
 /// A map or a reduction in a kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Instruction {
     /// What is computed.
     pub what: What,
@@ -214,7 +214,7 @@ pub struct Instruction {
 }
 
 /// The operation of the graph that became part of a kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     /// Its node.
     pub node: NodeId,
@@ -311,7 +311,7 @@ pub struct Beyond {
 }
 
 /// A value that a kernel writes to memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Write {
     /// The value.
     pub value: Arg,

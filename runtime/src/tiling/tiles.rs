@@ -171,8 +171,8 @@ fn next_row(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
     if !wide || kernel.axes.len() - kernel.rows != 1 || rows < 2 {
         return Prefetch::Nothing;
     }
-    let reads = kernel.reads.iter().filter(|read| kernel.comes_in_rows(fused, read.buffer, &read.access));
-    let writes = kernel.writes.iter().filter(|write| kernel.comes_in_rows(fused, write.buffer, &write.access));
+    let reads = kernel.reads.iter().filter(|read| kernel.comes_in_rows(&read.access, fused.is_tile(read.buffer)));
+    let writes = kernel.writes.iter().filter(|write| kernel.comes_in_rows(&write.access, fused.is_tile(write.buffer)));
     let floats = rows.saturating_mul(kernel.cols()).saturating_mul(kernel.times());
     match floats.saturating_mul(reads.count() + writes.count()).saturating_mul(4) {
         0 => Prefetch::Nothing,
