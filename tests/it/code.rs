@@ -86,6 +86,19 @@ fn small_products_have_the_bits_of_large_ones() {
 }
 
 #[test]
+fn elements_of_whole_lanes_leave_nothing_over() {
+    for (cols, over) in [(16, false), (48, false), (20, true)] {
+        let mut b = Builder::new(Graph::default());
+        let x = handmade::input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(cols)])));
+        let y = b.tanh(x);
+        handmade::output(&mut b, Role::Output(0), y);
+        let clif = text(&fuse(&b.finish()), 64, Text::Clif).expect("the graph compiles");
+        let kernel = clif.split("; entry").next().expect("kernels come first");
+        assert_eq!(kernel.contains("load.f32 "), over, "{cols} columns: {kernel}");
+    }
+}
+
+#[test]
 fn a_small_network_calls_no_product() {
     let calls = |max_batch| {
         Three::trainer(Sgd::new(0.1)).max_batch(max_batch).ir(Stage::Clif).matches("gradloom_product").count()

@@ -32,7 +32,6 @@ pub(super) struct Canonical {
     pub(super) product: Option<ProductRows>,
     /// As in [`KernelTiling`](crate::tiling::KernelTiling).
     pub(super) stages: Vec<StageTiling>,
-    pub(super) rows_together: usize,
     pub(super) in_loop: bool,
     pub(super) rows_of_point: usize,
 }
@@ -89,7 +88,6 @@ impl Canonical {
             spills,
             product,
             stages: tiling.stages.clone(),
-            rows_together: tiling.rows,
             in_loop: fused.loop_of(index).is_some(),
             rows_of_point: fused.rows_of_point(index),
         };

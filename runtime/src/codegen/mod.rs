@@ -24,7 +24,6 @@ mod row;
 mod shared;
 mod stage;
 mod runs;
-mod together;
 mod view;
 mod steps;
 mod wide;
@@ -286,13 +285,10 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             self.stages();
         } else if !self.rows_in_wide() {
             let (lo, hi) = (self.lo, self.hi);
-            match self.canonical.rows_together {
-                1 => self.rows(lo, hi, |emit, row| {
-                    emit.fill_rows(row);
-                    emit.stages();
-                }),
-                several => self.rows_together(lo, hi, several),
-            }
+            self.rows(lo, hi, |emit, row| {
+                emit.fill_rows(row);
+                emit.stages();
+            });
         }
         self.finish_moments();
     }

@@ -54,41 +54,23 @@ impl KernelEmitter<'_, '_> {
         coordinates
     }
 
-    /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one.
+    /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one. Coordinates are counted from row to row: to
+    /// divide takes as long as a few elements.
     pub(super) fn rows(&mut self, lo: Value, hi: Value, mut body: impl FnMut(&mut Self, Value)) {
-        self.rows_in_steps(lo, hi, (1, false), |emit, row, coordinates| {
-            emit.start_row(coordinates);
-            body(emit, row);
-        });
-    }
-
-    /// Emits `body` for every so many rows from `lo` to before `hi`, at least once unless `guarded`, with the coordinates of the first of
-    /// them if it is no plain matrix. They are counted from row to row: to divide takes as long as a few elements.
-    pub(super) fn rows_in_steps(
-        &mut self,
-        lo: Value,
-        hi: Value,
-        (step, guarded): (usize, bool),
-        mut body: impl FnMut(&mut Self, Value, Vec<Value>),
-    ) {
         if self.kernel.is_plain() {
-            return self.counted(lo, hi, step as i64, guarded, |emit, row| body(emit, row, Vec::new()));
+            return self.counted(lo, hi, 1, false, body);
         }
         let first = self.coordinates_of(lo);
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let row = self.fb.append_block_param(head, types::I64);
         let coordinates: Vec<Value> = first.iter().map(|_| self.fb.append_block_param(head, types::I64)).collect();
         let start: Vec<BlockArg> = std::iter::once(lo).chain(first).map(BlockArg::from).collect();
-        if guarded {
-            let enter = self.fb.ins().icmp(IntCC::SignedLessThan, lo, hi);
-            self.fb.ins().brif(enter, head, &start, exit, &[]);
-        } else {
-            self.fb.ins().jump(head, &start);
-        }
+        self.fb.ins().jump(head, &start);
         self.fb.switch_to_block(head);
-        body(self, row, coordinates.clone());
-        let next = self.fb.ins().iadd_imm_u(row, step as i64);
-        let after = (0..step).fold(coordinates, |before, _| self.coordinates_after(&before));
+        self.start_row(coordinates.clone());
+        body(self, row);
+        let next = self.fb.ins().iadd_imm_u(row, 1);
+        let after = self.coordinates_after(&coordinates);
         let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, hi);
         let next: Vec<BlockArg> = std::iter::once(next).chain(after).map(BlockArg::from).collect();
         self.fb.ins().brif(more, head, &next, exit, &[]);
@@ -96,7 +78,7 @@ impl KernelEmitter<'_, '_> {
     }
 
     /// The coordinates of the row after the one with these.
-    pub(super) fn coordinates_after(&mut self, coordinates: &[Value]) -> Vec<Value> {
+    fn coordinates_after(&mut self, coordinates: &[Value]) -> Vec<Value> {
         let mut after = coordinates.to_vec();
         let zero = self.fb.ins().iconst(types::I64, 0);
         let mut carry = self.fb.ins().iconst(types::I64, 1);
@@ -113,12 +95,9 @@ impl KernelEmitter<'_, '_> {
         after
     }
 
-    /// Moves on to the row with these coordinates, if it is no plain matrix.
-    pub(super) fn start_row(&mut self, row: Vec<Value>) {
+    /// Moves on to the row with these coordinates.
+    fn start_row(&mut self, row: Vec<Value>) {
         let kernel = self.kernel;
-        if kernel.is_plain() {
-            return;
-        }
         let view = self.view();
         let along = |affine: &Affine| -> Vec<(usize, i64)> {
             (0..kernel.rows).map(|axis| (axis, affine.steps[axis])).collect()

@@ -341,12 +341,12 @@ pub fn padded(len: usize) -> usize {
 }
 
 /// Floats of a row in which a reduction adds up: its results if it is one within rows, else lanes.
-pub fn lanes_of_row(kernel: &Kernel, reduction: usize) -> usize {
+fn lanes_of_row(kernel: &Kernel, reduction: usize) -> usize {
     if kernel.is_within(reduction) { padded(kernel.results_within(reduction)) } else { LANES }
 }
 
 /// Floats of a row of a value that a later stage reads.
-pub fn spilled_row(kernel: &Kernel) -> usize {
+fn spilled_row(kernel: &Kernel) -> usize {
     padded(kernel.cols())
 }
 
@@ -369,8 +369,6 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
     let rows = kernel.row_count().at(max_batch);
     let blocks = rows.div_ceil(kernel.block).max(1);
     let cols = padded(kernel.cols());
-    // Rows that are in several stages at a time have lanes and scratch of their own.
-    let together = tiling.kernels[index].rows;
     let mut result = KernelPlan::default();
     for (at, instruction) in kernel.body.iter().enumerate() {
         let Some((reduction, _)) = instruction.reduction() else { continue };
@@ -387,12 +385,12 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
             Form::Total(_) => partial(arena, cols),
         }
         if reduction.total().is_some() && (kernel.gathers_in_lanes(at) || kernel.is_within(at)) {
-            let floats = together * lanes_of_row(kernel, at);
+            let floats = lanes_of_row(kernel, at);
             result.lanes.insert(at, arena.take(Content::Lanes(at), floats, last));
         }
     }
     for value in kernel.spilled(|buffer| fused.is_computed(buffer)) {
-        result.spills.insert(value, arena.take(Content::Row(value), together * spilled_row(kernel), last));
+        result.spills.insert(value, arena.take(Content::Row(value), spilled_row(kernel), last));
     }
     if let Some(dot) = &kernel.dot {
         let at_once = match fused.group_of(index).is_some_and(|group| group.adds_up(index)) {

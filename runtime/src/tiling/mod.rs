@@ -62,9 +62,6 @@ pub struct KernelTiling {
     pub matmul: Option<Matmul>,
     /// The stages of a row.
     pub stages: Vec<StageTiling>,
-    /// Rows that go through each stage one after the other, before any of them goes on to the next: a short row would wait for its
-    /// own sums.
-    pub rows: usize,
     /// What several threads share of it, if it is in no group.
     pub units: Units,
     /// What of it is made of parameters once, and kept from run to run.
@@ -88,11 +85,10 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, (dot, right(fused, index))));
         let (stages, units) = (Vec::new(), Units::default());
-        tiling.kernels.push(KernelTiling { matmul, stages, rows: 1, units, kept: None, row_prefetch: None });
+        tiling.kernels.push(KernelTiling { matmul, stages, units, kept: None, row_prefetch: None });
     }
     for index in 0..fused.kernels.len() {
         tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
-        tiling.kernels[index].rows = tiles::rows_together(&fused.kernels[index], &tiling.kernels[index].stages);
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
         tiling.kernels[index].row_prefetch = row_prefetch::decide(fused, &tiling, index);
     }

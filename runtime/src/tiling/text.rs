@@ -38,7 +38,7 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, rows, units, kept, row_prefetch } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, units, kept, row_prefetch } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         lines.extend(kept.iter().map(Kept::to_string));
         lines.extend(row_prefetch.iter().map(RowPrefetch::to_string));
@@ -47,9 +47,6 @@ impl Tiling {
                 1 => lines.push(format!("elements {stage}")),
                 _ => lines.push(format!("stage {number} {stage}")),
             }
-        }
-        if *rows > 1 {
-            lines.push(format!("{rows} rows at a time, stage by stage: by itself each would wait for its sums"));
         }
         if !grouped {
             lines.push(units.to_string());

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::ir::Op;
 use crate::ir::ops::is_transcendental;
-use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, Mode};
+use crate::kernel::{Arg, BufferId, Class, Fused, Kernel};
 use crate::types::Dim;
 
 use super::{Machine, Tiling};
@@ -18,9 +18,6 @@ const AHEAD: usize = 1024;
 pub const AT_ONCE: usize = 256;
 /// Fewer elements are not worth a call.
 const LEAST_CALLED: usize = 32;
-/// Rows that are in several stages at a time, and most elements of such a row: longer ones have enough to do by themselves.
-const TOGETHER: usize = 4;
-const MOST_TOGETHER: usize = 256;
 /// Elements of a short row: a block of such rows stays in the first cache.
 const SHORT: usize = 128;
 /// Vectors of columns that go down the rows side by side. One alone reads part of every row and comes back for the next part when
@@ -115,14 +112,6 @@ fn wide(kernel: &Kernel, tiling: &Tiling) -> Wide {
 /// Of so many vectors, how many go down the rows side by side, so that none is left over.
 fn across(vectors: usize) -> usize {
     (1..=MOST_ACROSS).rfind(|across| vectors.is_multiple_of(*across)).unwrap_or(1)
-}
-
-/// How many rows go through each stage one after the other.
-pub(super) fn rows_together(kernel: &Kernel, stages: &[StageTiling]) -> usize {
-    let short = !kernel.flat && stages.len() > 1 && kernel.cols() <= MOST_TOGETHER;
-    let wide = stages.iter().all(|stage| matches!(stage.wide, Wide::Lanes(_)));
-    let sets = kernel.writes.iter().all(|write| write.mode == Mode::Set);
-    if short && wide && sets && kernel.row_count() != Dim::Fixed(1) { TOGETHER } else { 1 }
 }
 
 /// Whether the rows of a kernel are so short that to begin one costs about as much as its elements, and nothing is known of a row by
