@@ -124,13 +124,7 @@ fn through_loop(
     needed: &[bool],
 ) {
     let of = |id: NodeId| id.index().checked_sub(first).filter(|&at| needed.get(at).copied().unwrap_or(false));
-    let dy = |id: NodeId| of(id).and_then(|at| cotangents[at]);
-    let collected = run.collects.iter().filter_map(|&id| Some((b[id].operands[1], dy(id)?))).collect();
-    let results = Results { history: dy(run.history), collected };
-    if results.history.is_none() && results.collected.is_empty() {
-        return;
-    }
-    b.enter(b[run.history].origin.in_pass(Pass::Backward));
+    let Some(results) = Results::of(b, run, |id| of(id).and_then(|at| cotangents[at])) else { return };
     let (states, parts) = backward(b, (loops, run), results, &|id| of(id).is_some());
     if let Some(at) = of(run.history) {
         cotangents[at] = Some(states);
@@ -171,13 +165,7 @@ fn depends_on(graph: &Graph, wanted: &[usize]) -> Vec<bool> {
         let node = &graph[id];
         let reads = matches!(node.op, Op::Param(index) if is_wanted[index]);
         let through = node.ty.dtype == DType::F32 && node.op != Op::Detach;
-        // The other operand only says which loop it is.
-        let operands = match node.op {
-            Op::Element | Op::Collect { .. } => &node.operands[1..],
-            Op::Carry { .. } => &node.operands[..1],
-            _ => &node.operands,
-        };
-        reads || (through && operands.iter().any(|x| depends[x.index()]))
+        reads || (through && node.values().iter().any(|x| depends[x.index()]))
     };
     // The next step begins with what this one has made: once more, until nothing changes.
     let mut changes = true;

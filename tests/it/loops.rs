@@ -26,6 +26,56 @@ fn a_loop_is_its_body_as_often_as_it_has_steps() {
     }
 }
 
+#[test]
+fn what_is_no_loop_is_said() {
+    let find =
+        |graph: &Graph, fits: fn(&Op) -> bool| graph.ids().rfind(|id| fits(&graph[*id].op)).expect("it is there");
+    let refused = |change: &dyn Fn(&mut Graph)| {
+        let mut graph = recurrent(5, false);
+        change(&mut graph);
+        verify(&graph).expect_err("something is wrong")
+    };
+    let is = |op: fn(&Op) -> bool| move |graph: &Graph| find(graph, op);
+    let carry = is(|op| matches!(op, Op::Carry { .. }));
+    let element = is(|op| matches!(op, Op::Element));
+    let history = is(|op| matches!(op, Op::History { .. }));
+    let all = [
+        // The head is that of another number of steps.
+        refused(&|graph| {
+            let at = carry(graph);
+            let Op::Carry { steps, .. } = &mut graph.nodes[at.index()].op else { unreachable!() };
+            *steps = 4;
+        }),
+        refused(&|graph| {
+            let at = element(graph);
+            graph.nodes[at.index()].operands[0] = graph[at].operands[1];
+        }),
+        refused(&|graph| {
+            let (at, end) = (carry(graph), history(graph));
+            let nothing = graph[at].operands[0];
+            graph.nodes[end.index()].operands[0] = nothing;
+        }),
+        refused(&|graph| {
+            let (at, steps) = (carry(graph), history(graph));
+            let nothing = graph[at].operands[0];
+            graph.nodes[steps.index()].operands[1] = nothing;
+            graph.nodes[at.index()].operands.push(nothing);
+        }),
+        // The state after a step is an output.
+        refused(&|graph| {
+            let end = history(graph);
+            graph.outputs[0].node = graph[end].operands[1];
+        }),
+    ];
+    assert_snapshot!(all.join("\n"), @"
+    %5 (element): 5 steps, in a loop of 4
+    %5 (element): it is not part of a loop
+    %10 (history): it is not part of a loop
+    %4 (carry): it is not part of a loop
+    Loss is %9, which has another value at each step
+    ");
+}
+
 /// How many loops are inside of others.
 fn inner_loops(graph: &Graph) -> u64 {
     graph.loops().iter().filter(|run| graph.around(run.carry).is_some()).count() as u64

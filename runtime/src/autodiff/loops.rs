@@ -26,6 +26,15 @@ pub(super) struct Results {
     pub collected: Vec<(NodeId, NodeId)>,
 }
 
+impl Results {
+    /// Those of a loop, from the cotangents of nodes; none where no result has any.
+    pub(super) fn of(b: &Builder, run: &Loop, dy: impl Fn(NodeId) -> Option<NodeId>) -> Option<Results> {
+        let collected = run.collects.iter().filter_map(|&id| Some((b[id].operands[1], dy(id)?)));
+        let results = Results { history: dy(run.history), collected: collected.collect() };
+        (results.history.is_some() || !results.collected.is_empty()).then_some(results)
+    }
+}
+
 /// The cotangents of all states, and of what the loop reads from outside: each node with a part of its cotangent. `needed` says which
 /// nodes want one.
 pub(super) fn backward(
@@ -59,6 +68,7 @@ fn row(b: &mut Builder, x: NodeId, row: usize) -> NodeId {
 impl Nest<'_> {
     /// The same of a loop in the body of the innermost one of these.
     fn backward(&mut self, b: &mut Builder, run: &Loop, results: Results) -> (NodeId, Vec<(NodeId, NodeId)>) {
+        b.enter(b[run.history].origin.in_pass(Pass::Backward));
         let needed = self.needed;
         let initial = b[run.carry].operands[0];
         // The rows of the history that are the states before and after the step at position 0.
@@ -210,15 +220,8 @@ impl Nest<'_> {
     ) -> Vec<(NodeId, NodeId)> {
         let loops = self.loops;
         let run = loops.iter().find(|run| run.history == history).expect("a history is that of a loop");
-        let dy = |id: NodeId| cotangents.get(&id).copied().filter(|_| (self.needed)(id));
-        let collected: Vec<(NodeId, NodeId)> =
-            run.collects.iter().filter_map(|&id| Some((b[id].operands[1], dy(id)?))).collect();
-        let results = Results { history: dy(history), collected };
-        if results.history.is_none() && results.collected.is_empty() {
-            return Vec::new();
-        }
-        b.enter(b[history].origin.in_pass(Pass::Backward));
-        self.backward(b, run, results).1
+        let results = Results::of(b, run, |id| cotangents.get(&id).copied().filter(|_| (self.needed)(id)));
+        results.map_or(Vec::new(), |results| self.backward(b, run, results).1)
     }
 
     /// The sum of a value of a backward loop over all steps. Where that is a product, or rows added to a table, it is one over all steps.

@@ -4,7 +4,7 @@
 //! head; what does not depend on it is outside, and computed once. Only a `History` and `Collect`s lead out of a body. The head of a
 //! loop inside of another has that of the loop around as a second operand; its exits are nodes of the body around.
 
-use super::{Graph, NodeId, Op};
+use super::{Graph, Node, NodeId, Op};
 
 /// A loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,17 @@ impl Loop {
     /// Which rows of the history hold the state before and the state after the step at a position.
     pub fn rows(&self, position: usize) -> [usize; 2] {
         if self.reverse { [position + 1, position] } else { [position, position + 1] }
+    }
+}
+
+impl Node {
+    /// The operands whose values it is made of: all but those that only say which loop it is part of.
+    pub fn values(&self) -> &[NodeId] {
+        match self.op {
+            Op::Carry { .. } => &self.operands[..1],
+            Op::Element | Op::Collect { .. } => &self.operands[1..],
+            _ => &self.operands,
+        }
     }
 }
 

@@ -88,20 +88,13 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
 
 /// Says what is wrong with a loop, if anything; otherwise of every node which loop it is part of, the innermost.
 fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
-    let mut numbers = HashSet::new();
     let fault = |id: NodeId, fault: String| Err(format!("%{} ({}): {fault}", id.0, graph[id].op.def().name));
     for id in graph.ids() {
-        let (node, is) = (&graph[id], |at: usize, op: fn(&Op) -> bool| op(&graph[graph[id].operands[at]].op));
-        let is_fit = match node.op {
-            Op::Carry { .. } => node.operands.len() < 3 && (node.operands.len() < 2 || is(1, is_carry)),
-            Op::History { .. } => is(0, is_carry),
-            Op::Collect { .. } => is(0, |op| matches!(op, Op::History { .. })),
-            _ => true,
-        };
-        if !is_fit {
-            return fault(id, "it is not part of a loop".into());
+        if let Err(found) = part_of_loop(graph, id) {
+            return fault(id, found);
         }
     }
+    let mut numbers = HashSet::new();
     let heads = graph.heads();
     let mut closed: HashMap<NodeId, NodeId> = HashMap::new();
     for id in graph.ids() {
@@ -117,21 +110,12 @@ fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
             }
             Op::Carry { .. } => {}
             Op::Element => {
-                let Op::Carry { steps, .. } = graph[node.operands[0]].op else {
-                    return fault(id, "it is not part of a loop".into());
-                };
-                if graph[node.operands[1]].ty.shape.0[0].factor() != steps {
-                    return fault(id, format!("a loop of {steps} steps, over {}", graph[node.operands[1]].ty));
-                }
                 if !graph.is_within(graph.around(node.operands[0]), head(1)) {
                     return fault(id, "the sequence has another value at each step".into());
                 }
             }
-            Op::History { steps } => {
+            Op::History { .. } => {
                 let carry = node.operands[0];
-                if !matches!(graph[carry].op, Op::Carry { steps: own, .. } if own == steps) {
-                    return fault(id, format!("no loop of {steps} steps"));
-                }
                 if !graph.is_within(Some(carry), head(1)) || closed.insert(carry, id).is_some() {
                     return fault(id, "it does not end one loop".into());
                 }
@@ -140,12 +124,8 @@ fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
                 }
             }
             // It may follow the end of a loop around, as what a gradient asks of a body is known later.
-            Op::Collect { steps } => {
-                let history = node.operands[0];
-                if graph[history].op != (Op::History { steps }) {
-                    return fault(id, format!("no loop of {steps} steps"));
-                }
-                if !graph.is_within(Some(graph[history].operands[0]), head(1)) {
+            Op::Collect { .. } => {
+                if !graph.is_within(Some(graph[node.operands[0]].operands[0]), head(1)) {
                     return fault(id, "a value of another loop".into());
                 }
             }
@@ -167,8 +147,25 @@ fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
     Ok(heads)
 }
 
-fn is_carry(op: &Op) -> bool {
-    matches!(op, Op::Carry { .. })
+/// Says what is wrong with a node that names a loop, if that is none, or one of so many other steps.
+fn part_of_loop(graph: &Graph, id: NodeId) -> Result<(), String> {
+    let node = &graph[id];
+    let op = |at: usize| &graph[node.operands[at]].op;
+    let (steps, own) = match (&node.op, &node.operands[..]) {
+        (Op::Carry { .. }, [_]) => return Ok(()),
+        (Op::Carry { .. }, [_, around]) if matches!(graph[*around].op, Op::Carry { .. }) => return Ok(()),
+        (Op::Carry { .. } | Op::Element | Op::History { .. } | Op::Collect { .. }, _) => match (&node.op, op(0)) {
+            (Op::Element, &Op::Carry { steps: own, .. }) => (graph[node.operands[1]].ty.shape.0[0].factor(), own),
+            (&Op::History { steps }, &Op::Carry { steps: own, .. }) => (steps, own),
+            (&Op::Collect { steps }, &Op::History { steps: own }) => (steps, own),
+            _ => return Err("it is not part of a loop".to_string()),
+        },
+        _ => return Ok(()),
+    };
+    match steps == own {
+        true => Ok(()),
+        false => Err(format!("{steps} steps, in a loop of {own}")),
+    }
 }
 
 /// How many elements there are along the axes before the batch; none if there is no batch.
