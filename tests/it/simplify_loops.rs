@@ -140,3 +140,66 @@ fn what_is_added_to_such_a_product_is_part_of_its_kernel() {
     output y = %8
     ");
 }
+
+/// A loop over products of a row of `[2, 3, B, 4]` in a loop over `[2, B, 4]`; it multiplies its state by what is made of both elements.
+fn of_two_loops(b: &mut Builder, made: fn(&mut Builder, [NodeId; 2]) -> NodeId) -> NodeId {
+    let dims = [Dim::Fixed(2), Dim::Fixed(3), Dim::B, Dim::Fixed(4)];
+    let words = input(b, "words", TensorType::f32(Shape(dims.to_vec())));
+    let sentences = input(b, "sentences", TensorType::f32(Shape([&dims[..1], &dims[2..]].concat())));
+    let (initial, weight) = (x(b, "h", 4), parameter(b, "weight", &[4, 4]));
+    let outer = b.carry(initial, 2, false);
+    let (words, sentence) = (b.element(outer, words), b.element(outer, sentences));
+    let words = b.product(words, weight, DotAxes { batch: vec![], contracted: vec![(2, 0)] });
+    let inner = b.carry_inside(Some(outer), outer, 3, false);
+    let word = b.element(inner, words);
+    let made = made(b, [sentence, word]);
+    let next = b.mul(inner, made);
+    let states = b.history(inner, next);
+    let next = b.mean(states, &[0]);
+    b.history(outer, next)
+}
+
+#[test]
+fn of_elements_of_two_loops_that_of_the_inner_one_leaves_it() {
+    let left = |before_and_after: String| {
+        let (_, after) = before_and_after.split_once("=>").expect("there is a graph after the rule");
+        after.lines().skip_while(|line| !line.contains("element")).collect::<Vec<&str>>().join("\n")
+    };
+    assert_snapshot!(left(rewritten("hoist-map", |b| of_two_loops(b, |b, [sentence, word]| b.add(sentence, word)))), @"
+    %5 = element %4, %0 : f32[3,B,4]
+    %6 = element %4, %1 : f32[B,4]
+    %7 = dot %5, %3 over 2:0 : f32[3,B,4]
+    %8 = carry %4, %4 for 3 steps : f32[B,4]
+    %9 = broadcast %6 to 1,2 : f32[3,B,4]
+    %10 = add %9, %7 : f32[3,B,4]
+    %11 = element %8, %10 : f32[B,4]
+    %12 = mul %8, %11 : f32[B,4]
+    %13 = history %8, %12 : f32[4,B,4]
+    %14 = sum %13 over 0 : f32[B,4]
+    %15 = div %14, 4 : f32[B,4]
+    %16 = history %4, %15 : f32[3,B,4]
+    output y = %16
+    ");
+    assert_snapshot!(left(rewritten("hoist-dot", |b| {
+        of_two_loops(b, |b, [sentence, word]| {
+            let alike = b.product(sentence, word, DotAxes { batch: vec![(0, 0)], contracted: vec![(1, 1)] });
+            let shape = Shape(vec![Dim::B, Dim::Fixed(4)]);
+            b.broadcast(alike, &shape, &[0])
+        })
+    })), @"
+    %5 = element %4, %1 : f32[B,4]
+    %6 = dot %0, %3 over 3:0 : f32[2,3,B,4]
+    %7 = element %4, %6 : f32[3,B,4]
+    %8 = carry %4, %4 for 3 steps : f32[B,4]
+    %9 = dot %5, %7 batch 0:1, over 1:2 : f32[B,3]
+    %10 = transpose %9 by 1,0 : f32[3,B]
+    %11 = element %8, %10 : f32[B]
+    %12 = broadcast %11 to 0 : f32[B,4]
+    %13 = mul %8, %12 : f32[B,4]
+    %14 = history %8, %13 : f32[4,B,4]
+    %15 = sum %14 over 0 : f32[B,4]
+    %16 = div %15, 4 : f32[B,4]
+    %17 = history %4, %16 : f32[3,B,4]
+    output y = %17
+    ");
+}

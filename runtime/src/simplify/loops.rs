@@ -26,7 +26,7 @@ pub(super) fn collect_of_known(b: &mut Builder, node: &Node, _: &[bool]) -> Opti
     let (&Op::Collect { steps }, &[history, value]) = (&node.op, &node.operands[..]) else { return None };
     let carry = b[history].operands[0];
     match b[value].op {
-        Op::Element if b[value].operands[0] == carry => Some(b[value].operands[1]),
+        Op::Element if is_element_of(b, value, carry) => Some(b[value].operands[1]),
         Op::Carry { reverse, .. } if value == carry => Some(b.slice(history, 0, usize::from(reverse), steps, 1)),
         _ => None,
     }
@@ -35,11 +35,12 @@ pub(super) fn collect_of_known(b: &mut Builder, node: &Node, _: &[bool]) -> Opti
 /// A product of elements with what is the same at every step is an element of the product of the whole sequence.
 pub(super) fn hoist_dot(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Dot(axes) = &node.op else { return None };
-    let side = (0..2).find(|&side| b[node.operands[side]].op == Op::Element)?;
+    // Of elements of two loops, that of the inner one moves.
+    let side = (0..2).find(|&side| {
+        let x = &b[node.operands[side]];
+        x.op == Op::Element && is_outside(b, node.operands[1 - side], x.operands[0])
+    })?;
     let (carry, sequence) = (b[node.operands[side]].operands[0], b[node.operands[side]].operands[1]);
-    if !is_outside(b, node.operands[1 - side], carry) {
-        return None;
-    }
     let (lifted, at) = axes.lifted(side, b.ty(node.operands[0]).shape.rank());
     let mut operands = node.operands.clone();
     operands[side] = sequence;
@@ -60,20 +61,24 @@ pub(super) fn hoist_map(b: &mut Builder, node: &Node, single: &[bool]) -> Option
         let behind = b.graph().behind_views(sequence);
         matches!(b[behind].op, Op::Dot(_))
     };
-    let is_element = |x: NodeId| b[x].op == Op::Element;
-    let carry = b[*node.operands.iter().find(|&&x| is_element(x))?].operands[0];
-    let is_lifted = |(&x, &single): (&NodeId, &bool)| match is_element(x) {
-        true => single && b[x].operands[0] == carry && is_product(b[x].operands[1]),
-        false => is_outside(b, x, carry),
-    };
-    if !node.operands.iter().zip(single).all(is_lifted) {
-        return None;
-    }
+    let elements = node.operands.iter().filter(|&&x| b[x].op == Op::Element);
+    let (carry, _) = elements.map(|&x| (b[x].operands[0], b[x].operands[1])).find(|&(carry, product)| {
+        // A kernel for itself at each step of a loop around would be no part of a product that is made once.
+        let is_near = |x: NodeId| {
+            let around = b.graph().around(carry);
+            around.is_none_or(|around| is_outside(b, x, around) || !is_outside(b, product, around))
+        };
+        let is_lifted = |(&x, &single): (&NodeId, &bool)| match is_element_of(b, x, carry) {
+            true => single && is_product(b[x].operands[1]),
+            false => is_outside(b, x, carry) && is_near(x),
+        };
+        node.operands.iter().zip(single).all(is_lifted)
+    })?;
     let Op::Carry { steps, .. } = b[carry].op else { return None };
     let mut operands = Vec::with_capacity(node.operands.len());
     for &x in &node.operands {
         let whole = match b[x].op {
-            Op::Element => b[x].operands[1],
+            Op::Element if is_element_of(b, x, carry) => b[x].operands[1],
             Op::Const(value) => {
                 let shape = b.shape(x).stacked(steps);
                 b.constant(value, &shape)
@@ -89,6 +94,10 @@ pub(super) fn hoist_map(b: &mut Builder, node: &Node, single: &[bool]) -> Option
     let ty = TensorType { dtype: node.ty.dtype, shape: node.ty.shape.stacked(steps) };
     let whole = b.push(node.op.clone(), &operands, ty);
     Some(b.element(carry, whole))
+}
+
+fn is_element_of(b: &Builder, id: NodeId, carry: NodeId) -> bool {
+    b[id].op == Op::Element && b[id].operands[0] == carry
 }
 
 /// Whether a value is surely the same at every step of the loop with this head.
