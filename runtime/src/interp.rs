@@ -5,6 +5,7 @@
 //! Absent on purpose: speed, fusion, reuse of memory. Every node is one loop over its elements.
 
 mod positions;
+mod steps;
 mod tensor;
 
 use std::iter::zip;
@@ -136,31 +137,6 @@ impl Run<'_> {
             change(id, floats);
         }
         self.nodes[id.index()] = Tensor::new(&self.graph[id].ty.shape.at(self.batch), data);
-    }
-
-    /// Takes all steps of a loop. Afterwards nodes of its body have the values of the last one.
-    fn steps(&mut self, run: &Loop, change: &mut impl FnMut(NodeId, &mut [f64])) {
-        let graph = self.graph;
-        let value = |run: &Self, id: NodeId| run.nodes[id.index()].data.clone();
-        let mut state = value(self, graph[run.carry].operands[0]);
-        let exits: Vec<NodeId> = [run.history].into_iter().chain(run.collects.iter().copied()).collect();
-        let mut rows: Vec<Vec<Option<Data>>> = exits.iter().map(|_| vec![None; run.steps + 1]).collect();
-        rows[0][if run.reverse { run.steps } else { 0 }] = Some(state.clone());
-        for position in run.positions() {
-            self.put(run.carry, state, change);
-            run.body.iter().for_each(|&id| self.set(id, Some(position), change));
-            let [_, after] = run.rows(position);
-            for (number, &exit) in exits.iter().enumerate() {
-                let at = if exit == run.history { after } else { position };
-                rows[number][at] = Some(value(self, graph[exit].operands[1]));
-            }
-            state = value(self, graph[run.history].operands[1]);
-        }
-        for (&exit, rows) in exits.iter().zip(rows) {
-            let mut stacked = Data::empty(graph[exit].ty.dtype);
-            rows.into_iter().flatten().for_each(|row| stacked.append(row));
-            self.put(exit, stacked, change);
-        }
     }
 
     fn node(&self, node: &Node, shape: &[usize]) -> Data {

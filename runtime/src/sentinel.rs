@@ -4,7 +4,10 @@
 //! first number that is not finite, with all that it was made from. The step is replayed in the interpreter as if in f32,
 //! and the search goes backwards: from an element to one that it was made from and that is not finite either, NaN before
 //! infinities, until there is none. What is infinite on purpose, as in the branch of a choice that is not taken, is not on
-//! that way. Absent on purpose: speed. This runs once something has gone wrong.
+//! that way. Of a loop all states are there, and the body of one step at a time, which is computed once more where the search
+//! comes to it. Absent on purpose: speed. This runs once something has gone wrong.
+
+use std::collections::HashMap;
 
 use crate::fault::{Fault, Given, Operand, position};
 use crate::interp::{
@@ -13,10 +16,12 @@ use crate::interp::{
 use crate::ir::ops::Body;
 use crate::ir::print::scalar;
 use crate::ir::rewrite::prune;
-use crate::ir::{Graph, NodeId, Op, ParamSlot, Role, unroll};
+use crate::ir::{Graph, Loop, NodeId, Op, ParamSlot, Role};
 
-/// No replay takes more numbers than these, 2 GiB.
+/// No replay has more numbers at a time than these, 2 GiB.
 const MOST_NUMBERS: usize = 1 << 28;
+/// None computes more numbers than these, in all steps of its loops: about a minute's.
+const MOST_COMPUTED: usize = 1 << 31;
 
 /// A graph to replay.
 #[derive(Clone, Debug)]
@@ -33,18 +38,19 @@ impl Replay {
         Replay { graph: prune(graph).0 }
     }
 
-    /// Whether a replay takes no more memory than it may, and no more than there is: asked before, since it takes what it needs
-    /// piece by piece.
+    /// Whether a replay takes no more memory and time than it may, and no more memory than there is: asked before, since it takes what
+    /// it needs piece by piece.
     pub fn fits(&self, rows: usize) -> bool {
         let slots = &self.graph.slots;
-        // Loops are written out, and a node itself takes as much as some numbers.
-        let runs = self.graph.nodes.iter().zip(self.graph.runs());
-        let nodes = runs.map(|(node, times)| node.ty.shape.len_at(rows).max(64).saturating_mul(times));
+        // A node itself takes as much as some numbers.
+        let nodes = || self.graph.nodes.iter().map(|node| node.ty.shape.len_at(rows).max(64));
         let values = slots.inputs.iter().map(|slot| slot.ty.shape.len_at(rows));
-        let values = values.chain(slots.params.iter().map(ParamSlot::len)).fold(0, usize::saturating_add);
-        let all = nodes.fold(values, usize::saturating_add);
+        let values = values.chain(slots.params.iter().map(ParamSlot::len));
+        let all = nodes().chain(values).fold(0, usize::saturating_add);
+        let times = nodes().zip(self.graph.runs()).map(|(len, times)| len.saturating_mul(times));
+        let is_short = times.fold(0, usize::saturating_add) <= MOST_COMPUTED;
         // What is reduced is sorted into lists, which grow.
-        all <= MOST_NUMBERS && Vec::<f64>::new().try_reserve_exact(2 * all).is_ok()
+        is_short && all <= MOST_NUMBERS && Vec::<f64>::new().try_reserve_exact(2 * all).is_ok()
     }
 
     /// Replays the step on a batch of so many rows, and looks for the origin of what is not finite among the results: the one
@@ -54,37 +60,41 @@ impl Replay {
     }
 
     /// The same, with the first result that is not finite and what it is.
-    pub fn first_wrong(&self, rows: usize, values: &Values) -> Option<(Role, f32, Fault)> {
-        let written_out;
-        let graph = match self.graph.loops().is_empty() {
-            true => &self.graph,
-            false => {
-                written_out = unroll(&self.graph);
-                &written_out
+    pub fn first_wrong(&self, rows: usize, given: &Values) -> Option<(Role, f32, Fault)> {
+        let graph = &self.graph;
+        let (loops, heads, values) = (graph.loops(), graph.heads(), evaluate(graph, Precision::F32, rows, given));
+        let mut search = Search { graph, loops, heads, rows, given, values, at: HashMap::new() };
+        let (mut first, mut earliest) = (None, None);
+        for output in &graph.outputs {
+            let floats = search.values[output.node].as_floats();
+            let Some(at) = floats.iter().position(|x| !x.is_finite()) else { continue };
+            first.get_or_insert((output.role.clone(), floats[at] as f32));
+            let (id, at) = search.origin(output.node, at);
+            let when = search.when(id, at);
+            if earliest.as_ref().is_none_or(|(earliest, _)| when < *earliest) {
+                earliest = Some((when, search.describe(id, at)));
             }
-        };
-        let evaluation = evaluate(graph, Precision::F32, rows, values);
-        let search = Search { graph, values: &evaluation };
-        let wrong = graph.outputs.iter().filter_map(|output| {
-            let floats = evaluation[output.node].as_floats();
-            let at = floats.iter().position(|x| !x.is_finite())?;
-            Some((output, floats[at] as f32, search.origin(output.node, at)))
-        });
-        let wrong: Vec<_> = wrong.collect();
-        let &(first, value, _) = wrong.first()?;
-        let (id, at) = wrong.iter().map(|(.., origin)| *origin).min()?;
-        Some((first.role.clone(), value, search.describe(id, at)))
+        }
+        let ((role, value), (_, fault)) = (first?, earliest?);
+        Some((role, value, fault))
     }
 }
 
 struct Search<'a> {
     graph: &'a Graph,
-    values: &'a Evaluation<'a>,
+    loops: Vec<Loop>,
+    /// For every node, the head of the innermost loop that it is part of.
+    heads: Vec<Option<NodeId>>,
+    rows: usize,
+    given: &'a Values,
+    values: Evaluation<'a>,
+    /// By the head of a loop, the position of the step whose values the nodes of its body have.
+    at: HashMap<NodeId, usize>,
 }
 
 impl Search<'_> {
-    /// The first element that this one is made of and that is not finite.
-    fn origin(&self, mut id: NodeId, mut at: usize) -> (NodeId, usize) {
+    /// The first element that this one is made of and that is not finite. Loops are then at the step that made it.
+    fn origin(&mut self, mut id: NodeId, mut at: usize) -> (NodeId, usize) {
         loop {
             let elements = self.elements(id, at);
             let worst = |is: fn(f64) -> bool| elements.iter().find(|&&(x, at)| is(self.values[x].as_floats()[at]));
@@ -96,7 +106,7 @@ impl Search<'_> {
     }
 
     /// The numbers that an element is made from.
-    fn elements(&self, id: NodeId, at: usize) -> Vec<(NodeId, usize)> {
+    fn elements(&mut self, id: NodeId, at: usize) -> Vec<(NodeId, usize)> {
         let node = &self.graph[id];
         let is_number = |x: &NodeId| matches!(self.values[*x].data, Data::Float(_));
         match (node.op.def().body, &node.op) {
@@ -130,7 +140,7 @@ impl Search<'_> {
                 let to = destinations(&self.values[x].shape, axes, &self.values[id].shape);
                 to.enumerate().filter(|(_, to)| *to == at).map(|(from, _)| (x, from)).collect()
             }
-            (Body::Loop, _) => unreachable!("loops are written out before they are searched"),
+            (Body::Loop, _) => vec![self.through_loop(id, at)],
             (Body::Contract, op) => {
                 let (Op::Dot(axes) | Op::DotByColumn(axes)) = op else { unreachable!("{op:?} is no product") };
                 let [a, b] = [node.operands[0], node.operands[1]];
@@ -144,6 +154,70 @@ impl Search<'_> {
         }
     }
 
+    fn run(&self, head: NodeId) -> &Loop {
+        self.loops.iter().find(|run| run.carry == head).expect("a loop has an end")
+    }
+
+    /// What an element is that comes into the body of a loop, or that it begins with.
+    fn given_to_loop(&self, id: NodeId, at: usize) -> Option<(NodeId, usize)> {
+        let node = &self.graph[id];
+        match node.op {
+            Op::Element => Some((node.operands[1], self.at[&node.operands[0]] * self.len(id) + at)),
+            Op::Carry { .. } => {
+                let run = self.run(id);
+                Some((run.history, run.rows(self.at[&id])[0] * self.len(id) + at))
+            }
+            Op::History { .. } => {
+                let (run, len) = (self.run(node.operands[0]), self.len(node.operands[0]));
+                let first = if run.reverse { run.steps } else { 0 };
+                (at / len == first).then(|| (self.graph[run.carry].operands[0], at % len))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, or what an element is that a loop gives. That is then at the step that made it.
+    fn through_loop(&mut self, id: NodeId, at: usize) -> (NodeId, usize) {
+        if let Some(given) = self.given_to_loop(id, at) {
+            return given;
+        }
+        let node = &self.graph[id];
+        let (value, len) = (node.operands[1], self.len(node.operands[1]));
+        let (head, row) = match node.op {
+            Op::Collect { .. } => (self.graph[node.operands[0]].operands[0], 0),
+            _ => (node.operands[0], 1),
+        };
+        let run = self.run(head).clone();
+        let is_here = |position: &usize| [*position, run.rows(*position)[1]][row] == at / len;
+        let position = run.positions().find(is_here).expect("a row is that of a step");
+        self.values.step_again((&self.loops, &run, position), (Precision::F32, self.rows, self.given));
+        self.at.insert(head, position);
+        (value, at % len)
+    }
+
+    fn len(&self, id: NodeId) -> usize {
+        self.values[id].shape.iter().product()
+    }
+
+    /// The steps of all loops around a node at which it is, the outermost first.
+    fn steps(&self, id: NodeId) -> Vec<usize> {
+        let heads = self.heads[id.index()].into_iter().flat_map(|head| self.graph.outward(head));
+        let mut steps: Vec<usize> = heads.map(|head| self.at[&head]).collect();
+        steps.reverse();
+        steps
+    }
+
+    /// What is computed earlier than an element has less of this: a loop is run when it ends, step by step.
+    fn when(&self, id: NodeId, at: usize) -> Vec<usize> {
+        let mut when = vec![at, id.index()];
+        for head in self.heads[id.index()].into_iter().flat_map(|head| self.graph.outward(head)) {
+            let (run, position) = (self.run(head), self.at[&head]);
+            when.extend([if run.reverse { run.steps - 1 - position } else { position }, run.history.index()]);
+        }
+        when.reverse();
+        when
+    }
+
     /// The element that a view or a movement shows at this position, if it is no fill.
     fn behind(&self, id: NodeId, at: usize) -> Option<(NodeId, usize)> {
         let node = &self.graph[id];
@@ -153,7 +227,7 @@ impl Search<'_> {
         }
     }
 
-    fn describe(&self, id: NodeId, at: usize) -> Fault {
+    fn describe(&mut self, id: NodeId, at: usize) -> Fault {
         let node = &self.graph[id];
         let (element, value) = (element(&self.values[id], at), self.number(id, at));
         if let Some((with, name)) = self.given(id) {
@@ -179,7 +253,7 @@ impl Search<'_> {
             place: node.origin.place,
             layer: node.origin.name().to_string(),
             pass: node.origin.pass,
-            steps: node.origin.steps.clone(),
+            steps: self.steps(id),
             operation: node.op.def().name,
             operands: operands.iter().map(operand).collect(),
             terms,
@@ -208,8 +282,12 @@ impl Search<'_> {
 
     /// The name and position of an element that comes in as it is.
     fn source(&self, mut id: NodeId, mut at: usize) -> Option<String> {
-        while matches!(self.graph[id].op.def().body, Body::View | Body::Move) {
-            (id, at) = self.behind(id, at)?;
+        loop {
+            (id, at) = match self.graph[id].op.def().body {
+                Body::View | Body::Move => self.behind(id, at)?,
+                Body::Loop => self.given_to_loop(id, at)?,
+                _ => break,
+            };
         }
         let (_, name) = self.given(id)?;
         Some(format!("{name}{}", position(&element(&self.values[id], at))))

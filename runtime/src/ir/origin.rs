@@ -59,20 +59,18 @@ pub struct Origin {
     pub param: Option<Rc<str>>,
     /// The rule that put it in place of what was declared, to keep its digits.
     pub rule: Option<&'static str>,
-    /// The positions of its steps, where loops are written out, the outermost first.
-    pub steps: Vec<usize>,
 }
 
 impl Origin {
     /// A forward pass in this layer.
     pub fn of_layer(layer: Rc<str>, place: Option<SourcePlace>) -> Rc<Origin> {
-        Rc::new(Origin { layer, place, pass: Pass::Forward, param: None, rule: None, steps: Vec::new() })
+        Rc::new(Origin { layer, place, pass: Pass::Forward, param: None, rule: None })
     }
 
     /// What all updates have in common, under this name.
     pub fn of_updates(name: &str) -> Rc<Origin> {
         let layer = Rc::from(name);
-        Rc::new(Origin { layer, place: None, pass: Pass::Update, param: None, rule: None, steps: Vec::new() })
+        Rc::new(Origin { layer, place: None, pass: Pass::Update, param: None, rule: None })
     }
 
     /// The same in another pass.
@@ -83,12 +81,6 @@ impl Origin {
     /// The update of this parameter, which belongs to the layer of this origin.
     pub fn of_update(&self, param: &str) -> Rc<Origin> {
         Rc::new(Origin { pass: Pass::Update, param: Some(Rc::from(param)), ..self.clone() })
-    }
-
-    /// The same, at the step of this position; the steps that it has are those of loops inside of that one.
-    pub fn at_step(&self, position: usize) -> Rc<Origin> {
-        let steps = [&[position], &self.steps[..]].concat();
-        Rc::new(Origin { steps, ..self.clone() })
     }
 
     /// The same, after this rule.

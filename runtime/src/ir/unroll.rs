@@ -1,5 +1,4 @@
-//! A graph with its loops written out, one copy of the body for every step: what a loop means, and what a search for the origin of a
-//! number walks through.
+//! A graph with its loops written out, one copy of the body for every step: what a loop means.
 
 use std::rc::Rc;
 
@@ -57,9 +56,6 @@ impl WrittenOut<'_> {
             _ => {
                 let mut node = self.graph[id].clone();
                 node.operands.iter_mut().for_each(|operand| *operand = self.to[operand.index()]);
-                for &position in self.at.iter().rev() {
-                    node.origin = node.origin.at_step(position);
-                }
                 self.to[id.index()] = self.b.add_node(node);
             }
         }
