@@ -88,6 +88,7 @@ mod metrics;
 mod monte_carlo;
 mod nested_loops;
 mod nested_scans;
+mod nested_sessions;
 mod on_core;
 mod ops;
 mod optimizations;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use gradloom::ndarray::{Array1, Array3, s};
+use gradloom::ndarray::{Array1, Array2, Array3, Axis, s};
 use gradloom::{Adam, Network, Sgd, SizesOf, Stage, network};
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, Role};
@@ -452,6 +452,35 @@ fn networks_of_loops_train_as_they_are_written() {
         let alone = net.predict(x.view()).expect("it runs");
         assert_eq!(alone, together.slice(s![from..from + x.dim().0, .., ..]));
     }
+}
+
+#[test]
+fn every_kind_of_loop_learns() {
+    let drawn = |shape: (usize, usize, usize)| {
+        Array3::from_shape_fn(shape, |(row, t, at)| ((5 * row + 3 * t + 2 * at) % 7) as f32 / 3.0 - 1.0)
+    };
+    // What another decay has made of it.
+    let x = drawn((8, 6, 3));
+    let mut t = Array2::<f32>::zeros((8, 3));
+    x.axis_iter(Axis(1)).for_each(|x| t = 0.4 * &t + 0.6 * &x);
+    let mut net = Average::trainer(Adam::new(2e-2)).max_batch(8).build().expect("it builds");
+    (0..300).for_each(|_| _ = net.step(x.view(), t.view()).expect("it runs"));
+    let decay = net.param("scan1.decay").expect("it is trained")[[]];
+    assert!((decay - 0.4).abs() < 1e-3, "{decay}");
+
+    let (x, t) = (drawn((8, 5, 2)), drawn((8, 5, 3)).mapv(|t| 0.1 * t));
+    let mut net = StateSpace::trainer(Adam::new(2e-2)).max_batch(8).build().expect("it builds");
+    let first = net.step(x.view(), t.view()).expect("it runs").loss;
+    let last = (0..300).fold(first, |_, _| net.step(x.view(), t.view()).expect("it runs").loss);
+    assert!(last < 0.5 * first, "{last} after {first}");
+
+    // A decay towards what comes in, from each start.
+    let (u, start) = (drawn((8, 6, 2)), drawn((8, 1, 3)).index_axis_move(Axis(1), 0));
+    let end = u.axis_iter(Axis(1)).fold(start.clone(), |s, u| &s - &(0.1 * &(&s - &u.slice(s![.., ..1]))));
+    let mut net = Euler::trainer(Adam::new(2e-2)).max_batch(8).build().expect("it builds");
+    let first = net.step((u.view(), start.view()), end.view()).expect("it runs").loss;
+    let last = (0..300).fold(first, |_, _| net.step((u.view(), start.view()), end.view()).expect("it runs").loss);
+    assert!(last < 0.1 * first, "{last} after {first}");
 }
 
 #[test]
