@@ -81,14 +81,14 @@ impl<'a> Context<'a> {
         }
         let trace = std::mem::take(&mut self.trace);
         let from = (x, initial.map(|(_, value)| value), lengths);
-        let first = self.steps.len();
+        let (first, own) = (self.steps.len(), self.loops.len());
         let head = Action::State { steps, reverse: Scan::is_reverse(&args) };
         let ends = self.steps_of(stage, scan, place, from, [&state, &element], (head, times));
         self.trace = trace;
         let [before, after] = ends?;
-        // What a step makes may be computed, or kept, for all of them at once.
-        let times = |step: &Step<'_>| step.inside.map_or(1, |inside| self.loops[inside].times);
-        let mut whole = self.steps[first..].iter().map(|step| step.ty.shape.stacked(times(step)));
+        // What a step makes may be computed, or kept, for all of them at once. Loops in the body have been asked by themselves.
+        let made = self.steps[first..].iter().filter(|step| step.inside == Some(own));
+        let mut whole = made.map(|step| step.ty.shape.stacked(times));
         if let Some(large) = whole.find(is_absurd) {
             self.report(
                 stage.at,

@@ -119,6 +119,55 @@ fn loops_inside_of_loops() {
 }
 
 #[test]
+fn one_mistake_inside_is_one_error() {
+    let body = |inner: &str| {
+        mistakes(&format!(
+            "Net<(x: [B, 1000, 1000, 8], n: [u16; B]) -> y: [B, 1000, 8]> {{
+                y = x -> scan(8, lengths = n) |x, h| {{
+                    let a = x -> {inner};
+                    let b = mean(a, axis = 1);
+                    let _c = b + h;
+                    h + mean(x, axis = 1)
+                }};
+            }}"
+        ))
+    };
+    let all = [
+        "scan(8) |e, g| { let z = e -> Dense(4000000); e + g * mean(z, axis = -1, keep = true) }",
+        "scan(4) |e, g| { (e, g) -> concat, Dense(5) }",
+        "scan(2000000000000) |_e, g| g",
+        "scan(4, initial = n) |e, g| { (e, g) -> concat, Dense(4) }",
+        "scan(4, initial = x) |e, g| { (e, g) -> concat, Dense(4) }",
+        "scan(8) |e, g| { let z = e -> Dense(3); z + g + h }",
+        "scan(8) |e, g| { (e, g) -> concat, Dense(8), BatchNorm }",
+        "Gru(8, last = true), scan(8) |e, g| e + g",
+        "scan(0) |e, g| e + g",
+        "scan(8, last = 2) |e, g| e + g",
+        "scan(8) |e, g| { let z = e -> Dens(8); z + g }",
+        "scan(8) |e, g| e + g + k",
+        "scan(8) |e, g| { e -> Dense(8) }",
+        "scan(8) |e| e",
+    ];
+    assert_snapshot!(all.map(body).concat(), @"
+    3:34: one row of what `scan(8)` makes in all of its steps has more than 2^40 elements: 16 TB
+    3:51: the body of `scan(4)` makes the next state of `g`, [B, 4] of f32, but gives [B, 5] of f32
+    3:39: `2000000000000` is too large
+    3:34: `scan(4, initial = n)` has a state [B, 4] of f32, and `n` is [B] of u16
+    3:34: `scan(4, initial = x)` has a state [B, 4] of f32, and `x` is [B, 1000, 8] of f32
+    3:76: `+` needs operands of one shape, but for sizes of 1, found [B, 3] and [B, 8]
+    3:79: `BatchNorm` has running statistics, which a loop would change at every step; `LayerNorm` has none
+    3:55: `scan(8)` needs a sequence [B, T, ..] with a row for each element, found [B, 8]; `reshape(x, [B, T, 1])` makes a row of each number
+    x [B,1000,8] -> Gru(8,last=true) [B,8]
+    3:39: `n` of `scan` must be an integer of at least 1, or `auto`, found `0`
+    3:49: `last` of `scan` must be `true` or `false`, found `2`
+    3:64: unknown layer `Dens`; did you mean `Dense`?
+    3:57: unknown name `k`
+    3:46: `g` is never used
+    3:42: `scan` names two values, the element and the state before the step: `|x, h| ..`; trainable numbers follow them: `|x, h, decay = 0.9| ..`
+    ");
+}
+
+#[test]
 fn running_statistics() {
     assert_snapshot!(one("scan(4) |x, h| { (x, h) -> concat, Dense(4), BatchNorm }"), @"2:46: `BatchNorm` has running statistics, which a loop would change at every step; `LayerNorm` has none");
 }
