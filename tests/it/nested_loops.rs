@@ -4,7 +4,7 @@
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
-use gradloom_runtime::interp::{Precision, evaluate};
+use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, nest, unroll, verify};
 use gradloom_runtime::jit::{Text, text};
 use gradloom_runtime::scalar::Cmp;
@@ -188,7 +188,7 @@ impl Draft {
 }
 
 /// The graph of this seed: a loop with loops in its body.
-fn graph(seed: u64) -> Graph {
+pub(crate) fn graph(seed: u64) -> Graph {
     let random = Random::new(seed, 31);
     let mut draft = Draft { random, b: Builder::new(Graph::default()), outside: Vec::new(), collected: Vec::new() };
     let mut steps = vec![draft.one_of(&[1, 2, 3, 5]), draft.one_of(&[1, 2, 3, 4, 7])];
@@ -395,4 +395,39 @@ fn hundreds_of_steps_at_each_step_are_trained() {
     assert_eq!(loops, 4);
     let mut compiled = [Compiled::new(&graph, 2)];
     assert!(agrees("300 words", &graph, &mut compiled, 2, 1));
+}
+
+#[test]
+fn ids_that_no_number_tells_apart_are_exact_in_a_loop_inside_of_another() {
+    let mut b = Builder::new(Graph::default());
+    let input = |b: &mut Builder, name, steps: &[usize]| {
+        let dims = [Dim::B].into_iter().chain(steps.iter().map(|&steps| Dim::Fixed(steps))).chain([Dim::Fixed(1)]);
+        let input = handmade::input(b, name, TensorType::f32(Shape(dims.collect())).with(DType::U32));
+        let order: Vec<usize> = (1..=steps.len()).chain([0, steps.len() + 1]).collect();
+        b.transpose(input, &order)
+    };
+    let (own, others) = (input(&mut b, "own", &[2]), input(&mut b, "others", &[2, 3]));
+    // How many of the others are the id of the step around.
+    let zero = b.constant(0.0, &Shape(vec![Dim::B, Dim::Fixed(1)]));
+    let outer = b.carry(zero, 2, false);
+    let (own, others) = (b.element(outer, own), b.element(outer, others));
+    let inner = b.carry(outer, 3, false);
+    let other = b.element(inner, others);
+    let (same, one) = (b.index_eq(own, other), b.constant_like(1.0, inner));
+    let found = b.mask(same, one);
+    let next = b.add(inner, found);
+    let counts = b.history(inner, next);
+    let last = b.slice(counts, 0, 3, 1, 1);
+    let last = b.reshape(last, Shape(vec![Dim::B, Dim::Fixed(1)]));
+    let all = b.history(outer, last);
+    handmade::output(&mut b, Role::Output(0), all);
+    let graph = batch_first(nest(b.finish()));
+    let (few, many) = (1 << 24, 4_000_000_000);
+    let own = Tensor::indices(&[2, 2, 1], vec![few, few + 1, many, many + 1]);
+    let rows = [[few + 1, few, few + 2], [few, few + 1, few + 1], [many, many, many], [many, many + 2, many + 3]];
+    let others = Tensor::indices(&[2, 2, 3, 1], rows.concat());
+    let values = Values { inputs: vec![own, others], params: Vec::new(), scalars: Vec::new() };
+    let expected = [0.0, 1.0, 3.0, 0.0, 3.0, 3.0];
+    assert_eq!(evaluate(&graph, Precision::F32, 2, &values).output(&Role::Output(0)).as_floats(), expected);
+    assert_eq!(Compiled::new(&graph, 2).run(2, &draw::singles(&values)).get(&Role::Output(0)), expected);
 }

@@ -232,15 +232,9 @@ impl Ctx<'_> {
         for run in bodies() {
             let exits = run.collects.iter().chain([&run.history, &run.carry]);
             for &id in run.body.iter().chain(exits) {
-                let operands = &self.g[id].operands;
-                let operands = match self.g[id].op {
-                    Op::Element | Op::History { .. } | Op::Collect { .. } => &operands[1..],
-                    // What the loop itself begins with is placed ahead of it.
-                    Op::Carry { .. } if self.loops.of(id) == Some(number) => &[],
-                    Op::Carry { .. } => &operands[..1],
-                    _ => &operands[..],
-                };
-                open.extend(operands.iter().filter(|operand| !self.loops.is_within(**operand, number)));
+                // What the loop itself begins with is placed ahead of it.
+                let values = if id == self.loops.all[number].carry { &[] } else { self.g[id].values() };
+                open.extend(values.iter().filter(|value| !self.loops.is_within(**value, number)));
             }
         }
         let (mut found, mut seen) = (Vec::new(), Nodes::default());
@@ -255,7 +249,7 @@ impl Ctx<'_> {
             open.extend(indices(self.g, id, base));
             let node = &self.g[base];
             // Positions that are copied are those of a step around.
-            let copied = node.op == Op::ToIndex && self.loops.of(base).is_some();
+            let copied = matches!(node.op, Op::ToIndex | Op::Detach) && self.loops.of(base).is_some();
             match node.op.is_map() && node.ty.dtype != DType::F32 && !copied {
                 true => open.extend(&node.operands),
                 false if node.op.is_leaf() => {}

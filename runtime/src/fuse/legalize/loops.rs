@@ -1,19 +1,28 @@
 //! Loops as kernels run them: their bodies in one piece, their sequences in memory.
 
-use super::movement::{as_dtype, as_numbers};
+use super::movement::{as_dtype, as_numbers, computed};
 use crate::fuse::domain::is_memory;
 use crate::fuse::view::{bases, is_view};
 use crate::ir::rewrite::{NodeMap, reordered, rewrite};
 use crate::ir::{Builder, Graph, Loop, Node, NodeId, Op};
 use crate::types::{DType, Dim, TensorType};
 
-/// Truth values are never in memory: those of each step are kept as numbers.
+/// Truth values are never in memory: those of each step are kept as numbers. What is the same at each step is repeated: numbers made
+/// of it would come after the loop that keeps them.
 pub(super) fn truth_of_steps(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     if node.ty.dtype != DType::Bool || !matches!(node.op, Op::Element | Op::Collect { .. }) {
         return None;
     }
-    let numbers = as_numbers(b, node.operands[1]);
-    let of_step = b.push(node.op.clone(), &[node.operands[0], numbers], TensorType::f32(node.ty.shape.clone()));
+    let (of, value) = (node.operands[0], node.operands[1]);
+    if node.op != Op::Element {
+        let (own, head) = (b.graph().heads()[value.index()], b[of].operands[0]);
+        if !b.graph().is_within(own, Some(head)) {
+            let axes: Vec<usize> = (1..node.ty.shape.rank()).collect();
+            return Some(b.broadcast(value, &node.ty.shape, &axes));
+        }
+    }
+    let numbers = as_numbers(b, value);
+    let of_step = b.push(node.op.clone(), &[of, numbers], TensorType::f32(node.ty.shape.clone()));
     Some(as_dtype(b, of_step, DType::Bool))
 }
 
@@ -24,14 +33,7 @@ pub(super) fn made_sequence(b: &mut Builder, node: &Node, _: &[bool]) -> Option<
     if !bases(b.graph(), sequence).into_iter().any(made) {
         return None;
     }
-    let computed = match b.ty(sequence).dtype {
-        DType::F32 => b.offset(sequence, -0.0),
-        _ => {
-            let number = b.to_float(sequence);
-            let ty = b.ty(sequence).clone();
-            b.push(Op::ToIndex, &[number], ty)
-        }
-    };
+    let computed = computed(b, sequence);
     Some(b.push(Op::Element, &[carry, computed], node.ty.clone()))
 }
 
@@ -93,7 +95,7 @@ fn filled(b: &mut Builder, x: NodeId, axis: usize, len: usize, value: f64) -> No
 }
 
 /// What a loop inside of another reads of a step around it is in memory that no position moves in: elements and the state of the step
-/// are copied there. So an access depends on the position of one loop, the innermost. Adding -0 changes no number.
+/// are copied there. So an access depends on the position of one loop, the innermost.
 pub(super) fn copied_for_inner_loops(graph: Graph) -> (Graph, NodeMap) {
     let loops = graph.loops();
     if loops.iter().all(|run| graph.around(run.carry).is_none()) {
@@ -104,15 +106,18 @@ pub(super) fn copied_for_inner_loops(graph: Graph) -> (Graph, NodeMap) {
     let mut read = vec![false; graph.nodes.len()];
     for run in loops.iter().filter(|run| graph.around(run.carry).is_some()) {
         let exits = run.collects.iter().chain([&run.history]).map(|&exit| graph[exit].operands[1]);
-        let reads_of = |id: &NodeId| {
-            let first = usize::from(graph[*id].op == Op::Element);
-            graph[*id].operands[first..].iter().copied()
-        };
         // What a loop in the body leaves is there; what that begins with is read in the body.
         let is_exit = |id: &&NodeId| matches!(graph[**id].op, Op::History { .. } | Op::Collect { .. });
         let inner = loops.iter().filter(|inner| graph.around(inner.carry) == Some(run.carry));
         let exits = exits.chain(inner.map(|inner| graph[inner.carry].operands[0]));
-        let mut open: Vec<NodeId> = run.body.iter().filter(|id| !is_exit(id)).flat_map(reads_of).chain(exits).collect();
+        let mut open: Vec<NodeId> = run
+            .body
+            .iter()
+            .filter(|id| !is_exit(id))
+            .flat_map(|id| graph[*id].values())
+            .copied()
+            .chain(exits)
+            .collect();
         let mut seen = vec![false; graph.nodes.len()];
         while let Some(id) = open.pop() {
             let head = heads[id.index()];
@@ -138,7 +143,7 @@ pub(super) fn copied_for_inner_loops(graph: Graph) -> (Graph, NodeMap) {
         }
         let own = b.add_node(node);
         moved.push(own);
-        Some(if read[id.index()] { copied(b, own) } else { own })
+        Some(if read[id.index()] { computed(b, own) } else { own })
     })
 }
 
@@ -152,17 +157,6 @@ fn head_of(graph: &Graph, id: NodeId) -> Option<(usize, NodeId)> {
     Some((at, *graph[id].operands.get(at)?))
 }
 
-/// The same numbers, or positions, computed.
-fn copied(b: &mut Builder, x: NodeId) -> NodeId {
-    match b.ty(x).dtype {
-        DType::F32 => b.offset(x, -0.0),
-        _ => {
-            let (number, ty) = (b.to_float(x), b.ty(x).clone());
-            b.push(Op::ToIndex, &[number], ty)
-        }
-    }
-}
-
 /// The same graph with the body of each loop in one piece, right before its history.
 pub(super) fn in_one_piece(graph: Graph) -> (Graph, NodeMap) {
     let loops = graph.loops();
@@ -171,27 +165,51 @@ pub(super) fn in_one_piece(graph: Graph) -> (Graph, NodeMap) {
         return (graph, NodeMap::identity(nodes));
     }
     let heads = graph.heads();
-    let mut order = Vec::with_capacity(graph.nodes.len());
+    let (order, placed) = (Vec::with_capacity(graph.nodes.len()), vec![false; graph.nodes.len()]);
+    let mut pieces = Pieces { graph: &graph, loops: &loops, order, placed };
     for id in graph.ids().filter(|id| heads[id.index()].is_none()) {
-        with_bodies(&graph, &loops, id, &mut order);
+        pieces.with_bodies(id);
     }
     // A loop without a history computes nothing.
+    let order = pieces.order;
     reordered(graph, &order)
 }
 
-/// A node; ahead of a history, the body of its loop; what it collects right after it, as another loop may read that at once.
-fn with_bodies(graph: &Graph, loops: &[Loop], id: NodeId, order: &mut Vec<NodeId>) {
-    let Some(run) = loops.iter().find(|run| run.history == id) else {
-        let is_inside = |history: NodeId| graph.around(graph[history].operands[0]).is_some();
-        if !matches!(graph[id].op, Op::Collect { .. }) || !is_inside(graph[id].operands[0]) {
-            order.push(id);
+/// Nodes in the order in which kernels compute them.
+struct Pieces<'a> {
+    graph: &'a Graph,
+    loops: &'a [Loop],
+    order: Vec<NodeId>,
+    placed: Vec<bool>,
+}
+
+impl Pieces<'_> {
+    /// A node; ahead of a history, the body of its loop; what it collects right after it, as another loop may read that at once.
+    fn with_bodies(&mut self, id: NodeId) {
+        let graph = self.graph;
+        let Some(run) = self.loops.iter().find(|run| run.history == id) else {
+            let is_inside = |history: NodeId| graph.around(graph[history].operands[0]).is_some();
+            if !matches!(graph[id].op, Op::Collect { .. }) || !is_inside(graph[id].operands[0]) {
+                self.place(id);
+            }
+            return;
+        };
+        self.place(run.carry);
+        run.body.iter().for_each(|&id| self.with_bodies(id));
+        self.place(id);
+        if graph.around(run.carry).is_some() {
+            run.collects.iter().for_each(|&id| self.place(id));
         }
-        return;
-    };
-    order.push(run.carry);
-    run.body.iter().for_each(|&id| with_bodies(graph, loops, id, order));
-    order.push(id);
-    if graph.around(run.carry).is_some() {
-        order.extend(&run.collects);
+    }
+
+    /// A node after the constants among its operands: what a rewrite makes of a result of a loop has them after the loop.
+    fn place(&mut self, id: NodeId) {
+        let graph = self.graph;
+        let constants = graph[id].operands.iter().filter(|operand| graph[**operand].op.is_leaf());
+        for &id in constants.chain([&id]) {
+            if !std::mem::replace(&mut self.placed[id.index()], true) {
+                self.order.push(id);
+            }
+        }
     }
 }

@@ -130,6 +130,14 @@ pub(super) fn as_dtype(b: &mut Builder, x: NodeId, dtype: DType) -> NodeId {
     }
 }
 
+/// The same numbers, or positions, computed: adding -0 changes no number. As a number, a position above 2^24 would be rounded.
+pub(super) fn computed(b: &mut Builder, x: NodeId) -> NodeId {
+    match b.ty(x).dtype {
+        DType::F32 => b.offset(x, -0.0),
+        _ => b.detach(x),
+    }
+}
+
 /// Padding between elements: each element becomes a group of which it is the first, and the rest is the fill.
 pub(super) fn padded_inside(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Pad { axis, before, inside: inside @ 1.., after, value } = node.op else { return None };
@@ -194,14 +202,7 @@ pub(super) fn moved_leaf(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
     if !(filled || reshaped) || !bases(b.graph(), operand).into_iter().any(made) {
         return None;
     }
-    let computed = match b.ty(operand).dtype {
-        DType::F32 => b.offset(operand, -0.0),
-        _ => {
-            let number = b.to_float(operand);
-            let ty = b.ty(operand).clone();
-            b.push(Op::ToIndex, &[number], ty)
-        }
-    };
+    let computed = computed(b, operand);
     let operands: Vec<NodeId> = std::iter::once(computed).chain(node.operands[1..].iter().copied()).collect();
     Some(b.push(node.op.clone(), &operands, node.ty.clone()))
 }
