@@ -149,6 +149,22 @@ fn random_loops_run_on_every_instruction_set() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn random_loops_touch_nothing_beside_their_memory() {
+    for seed in 0..cases(60) {
+        let graph = graph(30_000 + seed);
+        let mut compiled = Compiled::new(&graph, 5);
+        for batch in [5, 1] {
+            let values = draw::singles(&draw::values(&graph, batch, seed));
+            let expected = compiled.run(batch, &values).bits();
+            for after in [false, true] {
+                assert!(compiled.run_beside_pages(batch, &values, after).bits() == expected, "seed {seed}\n{graph}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_operation_runs_in_a_loop() {
     let (mut compared, cases) = (0, cases(300));
     for seed in 0..cases {

@@ -1,6 +1,8 @@
 //! Layers with a state and loops at every number of steps and of rows: against the evaluator of declarations, whose loop goes row by
 //! row and shares no code, and the same bits however the work is cut.
 
+use std::time::Instant;
+
 use gradloom::ndarray::{Array1, Array2, Array3};
 use gradloom::{Network, Session, Sgd, SizesOf, Stage, network};
 
@@ -203,4 +205,23 @@ fn the_code_of_a_training_step_does_not_grow_with_its_steps() {
         let [few, more, most] = lines(stage);
         assert!(few > 20 && [more, most] == [few, few], "{stage:?}: {few}, {more} and {most} lines");
     }
+}
+
+network! {
+    /// The layer of the benchmarks.
+    Wide(steps: usize = 64)<x: [B, steps, 256] -> y: [B, steps, 256]> { Lstm(256) }
+    loss = mean(square(y));
+}
+
+#[test]
+fn many_steps_are_built_as_quickly_as_few() {
+    let [few, many] = [64, 10_000].map(|steps: usize| {
+        let build = || {
+            let start = Instant::now();
+            let trainer = Wide::trainer(Sgd::new(0.1)).with(|sizes| sizes.steps = steps).max_batch(1);
+            trainer.build().map(|_| start.elapsed()).expect("it builds")
+        };
+        (0..5).map(|_| build()).min().expect("it was built")
+    });
+    assert!(many < 4 * few, "{few:?} for 64 steps, {many:?} for 10,000");
 }
