@@ -147,7 +147,8 @@ host_calls! {
     /// Rows of windows with transformed taps.
     WinogradProduct(
         isa: Isa, windows: *const Windows, lo: usize, hi: usize,
-        a: *const f32, b: *const f32, packed: *const f32, c: *mut f32, workspace: *mut f32,
+        a: *const f32, b: *const f32, packed: *const f32, c: *mut f32,
+        prefetched: *const *const f32, matrices: usize, workspace: *mut f32,
     ) as "gradloom_winograd_product" => winograd::product;
 
     /// Some parts and rows of positions of the gradient of taps, added up.

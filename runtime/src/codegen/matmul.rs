@@ -9,8 +9,9 @@ use super::lanes::constant_memory;
 use super::runs::Loops;
 use super::winograd::Squares;
 use super::{Context, host};
-use crate::kernel::{Dot, Kernel, Triangle, TrianglePart};
+use crate::kernel::{BufferId, Dot, Kernel, Triangle, TrianglePart};
 use crate::plan::ProductRows;
+use crate::tiling::after_windows;
 use crate::types::Dim;
 
 /// A product, ready to be called for some rows.
@@ -45,7 +46,7 @@ pub(super) struct Product {
     /// What there is of it, if a part is left out.
     triangle: Option<Triangle>,
     /// Where matrices begin of which its rows are prefetched meanwhile.
-    prefetched: Vec<Value>,
+    pub(super) prefetched: Vec<Value>,
 }
 
 impl Product {
@@ -114,8 +115,11 @@ impl DriverEmitter<'_, '_> {
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
         let prefetch = plan.tiling.kernels[index].row_prefetch.iter();
-        let prefetched =
-            prefetch.flat_map(|prefetch| &prefetch.matrices).map(|&buffer| self.place(buffer, tiles).base).collect();
+        let mut prefetched: Vec<BufferId> = prefetch.flat_map(|prefetch| &prefetch.matrices).copied().collect();
+        if squares.is_some() {
+            prefetched.extend(after_windows(fused, &plan.tiling, index));
+        }
+        let prefetched = prefetched.into_iter().map(|buffer| self.place(buffer, tiles).base).collect();
         let read = plan.tiling.kernels[index].runs_left();
         let nest = read.and_then(|read| self.nest(kernel, dot, read));
         Some(Product {
@@ -331,20 +335,26 @@ impl DriverEmitter<'_, '_> {
         }
     }
 
-    /// Some rows of a product that prefetches as many of other matrices meanwhile.
-    fn product_and_prefetch(&mut self, product: &Product, [lo, rows]: [Value; 2], [a, b, c]: [Value; 3]) {
+    /// Where some rows of matrices begin that are prefetched, written down on the stack; and how many matrices there are.
+    pub(super) fn prefetched(&mut self, product: &Product, lo: Value) -> [Value; 2] {
         let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
-        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * product.prefetched.len() as u32, 3);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * product.prefetched.len().max(1) as u32, 3);
         let slot = self.fb.create_sized_stack_slot(slot);
         for (at, &matrix) in (0..).step_by(8).zip(&product.prefetched) {
             let start = self.fb.ins().iadd(matrix, before);
             self.fb.ins().stack_store(types::I64, start, slot, at);
         }
         let prefetched = self.fb.ins().stack_addr(types::I64, slot, 0);
+        [prefetched, self.fb.ins().iconst(types::I64, product.prefetched.len() as i64)]
+    }
+
+    /// Some rows of a product that prefetches as many of other matrices meanwhile.
+    fn product_and_prefetch(&mut self, product: &Product, [lo, rows]: [Value; 2], [a, b, c]: [Value; 3]) {
+        let [prefetched, matrices] = self.prefetched(product, lo);
         let isa = self.isa_number();
         let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
-        let numbers = [product.cols, a_row, a_col, b_row, b_col, product.prefetched.len() as i64];
-        let [cols, a_row, a_col, b_row, b_col, matrices] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
+        let numbers = [product.cols, a_row, a_col, b_row, b_col];
+        let [cols, a_row, a_col, b_row, b_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
         let packed = product.packed.unwrap_or_else(|| self.zero());
         let (inner, piece, ldc, workspace) = (product.inner, product.piece, cols, product.workspace);
         host::ProductAndPrefetch {

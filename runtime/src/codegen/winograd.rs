@@ -91,7 +91,8 @@ impl DriverEmitter<'_, '_> {
         match squares.form {
             WinogradForm::Windows => {
                 let (packed, workspace) = (ahead, product.workspace);
-                host::WinogradProduct { isa, windows, lo, hi, a, b, packed, c, workspace }
+                let [prefetched, matrices] = self.prefetched(product, lo);
+                host::WinogradProduct { isa, windows, lo, hi, a, b, packed, c, prefetched, matrices, workspace }
                     .call(&mut self.imports, &mut self.fb);
             }
             WinogradForm::Gradient => {

@@ -29,7 +29,7 @@ macro_rules! hint {
     ($name:ident: $x86_64:literal, $aarch64:literal) => {
         #[inline(always)]
         #[allow(clippy::pointers_in_nomem_asm_block, reason = "a hint reads nothing")]
-        fn $name(_address: *const u8) {
+        pub(super) fn $name(_address: *const u8) {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a hint, for which any address will do. Every x86-64 takes it, if only as no operation.
             unsafe {

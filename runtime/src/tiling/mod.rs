@@ -28,6 +28,8 @@ pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
 pub use row_prefetch::RowPrefetch;
+#[cfg(feature = "jit")]
+pub(crate) use row_prefetch::after_windows;
 pub use tiles::{AT_ONCE, Prefetch, StageTiling, VECTORS, Wide};
 pub use units::{Alone, COLUMNS, Columns, UnitRows, Units};
 

@@ -5,10 +5,11 @@
 
 use core::ops::Range;
 
+use super::ahead::Ahead;
 use super::direct;
 use super::tiles::Sums;
 use super::transforms::{Addition, Gradient, Strip, Winograd};
-use super::window::{Piece, pieces, strip};
+use super::window::{Piece, further, pieces, strip};
 use super::{BLOCK, ROW_APART, SIDE, Windows, ahead_len};
 use crate::kernel::SQUARES_OF_PIECE;
 
@@ -72,7 +73,12 @@ unsafe fn sums_of<K: Winograd>(
         let of_gradient = workspace.wrapping_add(channels / BLOCK * SIDE * ROW_APART);
         for row in positions.clone() {
             let mut done = 0;
+            // What the next squares are made of: a part of it for each row of positions.
+            let mut ahead = [Ahead::NOTHING; 2];
             for piece in pieces([down, across], some.clone()) {
+                let next = Piece { at: [piece.at[0] + 1, piece.at[1]], ..piece };
+                ahead = [(further(windows, &piece, 2, a), channels), (pairs(windows, &next, b).rows[0], cols)]
+                    .map(|(at, floats)| Ahead::of(at, 4 * some.len() * floats).part(row, SIDE));
                 let image = Strip { to: workspace.wrapping_add(done * BLOCK), ..strip(windows, &piece, a) };
                 let gradient = Strip { to: of_gradient.wrapping_add(done * BLOCK), ..pairs(windows, &piece, b) };
                 // SAFETY: the strips name elements of both operands, and the workspace has room for so many squares.
@@ -90,6 +96,7 @@ unsafe fn sums_of<K: Winograd>(
                 b: of_gradient,
                 c: sums.wrapping_add(SIDE * row * channels * cols),
                 accumulate: first > all.start,
+                ahead,
             };
             // SAFETY: both operands were transformed, and the sums have these rows and columns.
             unsafe { K::sums(&sums) };

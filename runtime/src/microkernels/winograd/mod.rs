@@ -15,6 +15,7 @@
 //! added in order. A pixel outside of the image is zero. A result that is not finite is computed again, directly, in double precision. The
 //! bits depend on neither the rows of a call nor on what is computed beside them.
 
+mod ahead;
 mod direct;
 mod gradient;
 mod squares;
@@ -46,6 +47,9 @@ const APART: usize = SQUARES * BLOCK + 16;
 const ROW_APART: usize = SQUARES_OF_PIECE * BLOCK + 16;
 /// Floats of a page. What is written in the same place of a page as something that is read soon holds the reader up.
 const PAGE: usize = 1024;
+
+/// Most matrices that are prefetched, of those that what follows a product goes through.
+const MATRICES: usize = 4;
 
 /// Windows over images: `C[b, y, x, n] = sum over i, j, k of A[b, y + i, x + j, k] * B[i, j, k, n]`, or the gradient
 /// `C[i, j, k, n] = sum over b, y, x of A[b, y + i, x + j, k] * B[b, y, x, n]`.
@@ -149,7 +153,9 @@ pub unsafe extern "C" fn taps(
 ///
 /// # Safety
 /// The machine has `isa`, the windows name elements of A and taps in B, those of all columns are in `packed`, C is valid for these rows
-/// and overlaps nothing else, and `workspace` has [`workspace_len`] floats of any content.
+/// and overlaps nothing else, and `workspace` has [`workspace_len`] floats of any content. `prefetched` has so many addresses, which may be
+/// any: what follows the product goes through these rows of matrices there.
+#[allow(clippy::too_many_arguments)]
 pub unsafe extern "C" fn product(
     isa: Isa,
     windows: *const Windows,
@@ -159,10 +165,15 @@ pub unsafe extern "C" fn product(
     b: *const f32,
     packed: *const f32,
     c: *mut f32,
+    prefetched: *const *const f32,
+    matrices: usize,
     workspace: *mut f32,
 ) {
     // SAFETY: the caller's promises.
-    unsafe { on!(isa, window::rows, &*windows, lo..hi, [a, b], packed, c, workspace) }
+    unsafe {
+        let prefetched = if matrices == 0 { &[] } else { core::slice::from_raw_parts(prefetched, matrices) };
+        on!(isa, window::rows, &*windows, lo..hi, [a, b], packed, c, prefetched, workspace)
+    }
 }
 
 /// Adds up some parts of a gradient, as far as there are so many, in transformed form: some rows of positions, of the four that there

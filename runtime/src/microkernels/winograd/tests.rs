@@ -129,7 +129,9 @@ fn computed(isa: Isa, conv: &Conv, x: *const f32, w: *const f32, parts: usize) -
         let mut workspace = vec![f32::NAN; workspace_len(channels)];
         let c = c[lo * cols..].as_mut_ptr();
         // SAFETY: the windows name pixels, and C has these rows.
-        unsafe { product(isa, &windows, lo, hi, a, b, packed.as_ptr(), c, workspace.as_mut_ptr()) };
+        unsafe {
+            product(isa, &windows, lo, hi, a, b, packed.as_ptr(), c, core::ptr::null(), 0, workspace.as_mut_ptr())
+        };
     }
     assert!(c.drain(all * cols..).all(|x| x == UNTOUCHED), "nothing is written after the last row");
     c

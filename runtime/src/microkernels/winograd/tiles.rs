@@ -4,7 +4,8 @@
 //! sums of them. Operands lie in blocks of [`BLOCK`] channels, so that all steps but one are known when this is compiled: a row of
 //! a tile is a displacement from the one pointer into the left operand.
 
-use super::{APART, BLOCK, POSITIONS, ROW_APART, SIDE, even};
+use super::ahead::Ahead;
+use super::{APART, BLOCK, MATRICES, POSITIONS, ROW_APART, SIDE, even};
 use crate::microkernels::gemm::steps::STEPS;
 use crate::microkernels::runs::Register;
 
@@ -22,6 +23,8 @@ pub(super) struct Products {
     pub cols: usize,
     /// The results, in blocks of columns as squares are in blocks of channels.
     pub c: *mut f32,
+    /// What is prefetched meanwhile.
+    pub ahead: [Ahead; MATRICES],
 }
 
 /// Squares of an image times squares of a gradient, added up: for a row of positions.
@@ -38,6 +41,8 @@ pub(super) struct Sums {
     pub c: *mut f32,
     /// Add to the sums instead of overwriting them.
     pub accumulate: bool,
+    /// What is prefetched meanwhile: of both operands.
+    pub ahead: [Ahead; 2],
 }
 
 /// Calls a function for a number of rows that is known when it is compiled, 16 at most.
@@ -115,9 +120,16 @@ unsafe fn term<R: Register, const ROWS: usize, const VECTORS: usize, const ROW: 
 
 /// Some squares in all positions.
 #[inline(always)]
-unsafe fn tile_of_products<R: Register, const ROWS: usize, const VECTORS: usize>(of: &Products, first: usize) {
+unsafe fn tile_of_products<R: Register, const ROWS: usize, const VECTORS: usize>(
+    of: &Products,
+    first: usize,
+    (number, lines): (usize, [usize; MATRICES]),
+) {
     let mut b = of.b;
     for position in 0..POSITIONS {
+        for (matrix, &lines) in lines.iter().enumerate() {
+            of.ahead[matrix].prefetch(number * POSITIONS + position, lines);
+        }
         let place = position * APART + first * BLOCK;
         // SAFETY: the caller's promises.
         unsafe {
@@ -142,16 +154,25 @@ unsafe fn tile_of_products<R: Register, const ROWS: usize, const VECTORS: usize>
 /// The machine has the instructions, and what the argument names can be read and written.
 #[inline(always)]
 pub(super) unsafe fn products<R: Register, const MOST: usize, const VECTORS: usize>(of: &Products) {
-    for (first, rows) in even(of.squares, MOST) {
+    let steps = of.squares.div_ceil(MOST) * POSITIONS;
+    let lines = of.ahead.map(|ahead| ahead.each(steps));
+    for (number, (first, rows)) in even(of.squares, MOST).enumerate() {
         // SAFETY: the caller's promises.
-        unsafe { for_rows!(rows, MOST, tile_of_products::<R, VECTORS>(of, first)) }
+        unsafe { for_rows!(rows, MOST, tile_of_products::<R, VECTORS>(of, first, (number, lines))) }
     }
 }
 
 /// Some channels and columns in a row of positions.
 #[inline(always)]
-unsafe fn tile_of_sums<R: Register, const ROWS: usize, const VECTORS: usize>(of: &Sums, channel: usize, col: usize) {
+unsafe fn tile_of_sums<R: Register, const ROWS: usize, const VECTORS: usize>(
+    of: &Sums,
+    [channel, col]: [usize; 2],
+    (number, lines): (usize, [usize; 2]),
+) {
     for position in 0..SIDE {
+        for (operand, &lines) in lines.iter().enumerate() {
+            of.ahead[operand].prefetch(number * SIDE + position, lines);
+        }
         let a = of.a.wrapping_add((channel / BLOCK * SIDE + position) * ROW_APART + channel % BLOCK);
         let b = of.b.wrapping_add((col / BLOCK * SIDE + position) * ROW_APART);
         let c = of.c.wrapping_add((position * of.channels + channel) * of.cols + col);
@@ -175,10 +196,14 @@ unsafe fn tile_of_sums<R: Register, const ROWS: usize, const VECTORS: usize>(of:
 /// As [`products`].
 #[inline(always)]
 pub(super) unsafe fn sums<R: Register, const MOST: usize, const VECTORS: usize>(of: &Sums, col: usize) {
+    let (width, tiles) = (VECTORS * R::LANES, of.channels / BLOCK * const { BLOCK.div_ceil(MOST) });
+    let lines = of.ahead.map(|ahead| ahead.each(of.cols.div_ceil(width) * tiles * SIDE));
+    let mut number = col / width * tiles;
     for block in (0..of.channels).step_by(BLOCK) {
         for (first, rows) in even(BLOCK, MOST) {
             // SAFETY: the caller's promises.
-            unsafe { for_rows!(rows, MOST, tile_of_sums::<R, VECTORS>(of, block + first, col)) }
+            unsafe { for_rows!(rows, MOST, tile_of_sums::<R, VECTORS>(of, [block + first, col], (number, lines))) }
+            number += 1;
         }
     }
 }

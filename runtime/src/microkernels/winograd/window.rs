@@ -5,10 +5,11 @@
 
 use core::ops::Range;
 
+use super::ahead::Ahead;
 use super::direct;
 use super::tiles::Products;
 use super::transforms::{Results, Strip, Taps, Winograd};
-use super::{BLOCK, POSITIONS, SIDE, SQUARES, Windows, even, squares_len, winograd_rows};
+use super::{BLOCK, MATRICES, POSITIONS, SIDE, SQUARES, Windows, even, squares_len, winograd_rows};
 
 /// The panels of columns, as `(first, columns)`: two blocks where a tile of the instruction set has as many.
 fn panels<K: Winograd>(cols: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
@@ -77,15 +78,25 @@ pub(super) fn strip(windows: &Windows, piece: &Piece, a: *const f32) -> Strip {
     }
 }
 
+/// Where the pixels lie that squares have which come after those of a piece: so many squares further down.
+#[inline]
+pub(super) fn further(windows: &Windows, piece: &Piece, down: usize, a: *const f32) -> *const f32 {
+    let [image, row, pixel] = windows.a.map(|step| step as isize);
+    let [y, x] = [2 * (piece.at[0] + down), 2 * piece.at[1]].map(|at| at as isize);
+    a.wrapping_offset(piece.image as isize * image + y * row + x * pixel)
+}
+
 /// As [`super::product`].
 /// # Safety
 /// That of [`super::product`].
+#[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn rows<K: Winograd>(
     windows: &Windows,
     rows: Range<usize>,
     [a, b]: [*const f32; 2],
     packed: *const f32,
     c: *mut f32,
+    prefetched: &[*const f32],
     workspace: *mut f32,
 ) {
     let (channels, cols) = (windows.channels as usize, windows.cols as usize);
@@ -100,7 +111,15 @@ pub(super) unsafe fn rows<K: Winograd>(
     for (first, count) in even(end - start, SQUARES) {
         let some = start + first..start + first + count;
         let mut done = 0;
+        // What follows the product goes through these rows of matrices.
+        let mut ahead = [Ahead::NOTHING; MATRICES];
         for piece in pieces([down, across], some.clone()) {
+            if done == 0 {
+                let row = (piece.image * height + 2 * piece.at[0]) * width + 2 * piece.at[1] - rows.start;
+                for (ahead, matrix) in ahead.iter_mut().zip(prefetched) {
+                    *ahead = Ahead::of(matrix.wrapping_add(row * cols), 4 * count * cols);
+                }
+            }
             let to = workspace.wrapping_add(done * BLOCK);
             // SAFETY: the strip names pixels of the images, and the workspace has room for so many squares.
             unsafe { K::squares(&Strip { to, ..strip(windows, &piece, a) }) };
@@ -108,9 +127,11 @@ pub(super) unsafe fn rows<K: Winograd>(
         }
         let blocks = channels / BLOCK;
         let sums = workspace.wrapping_add(squares_len(channels));
-        for (j, panel) in panels::<K>(0..cols) {
+        let number = panels::<K>(0..cols).count();
+        for (at, (j, panel)) in panels::<K>(0..cols).enumerate() {
             let taps = packed.wrapping_add(POSITIONS * channels * j);
-            let products = Products { squares: count, blocks, a: workspace, b: taps, cols: panel, c: sums };
+            let ahead = ahead.map(|ahead| ahead.part(at, number));
+            let products = Products { squares: count, blocks, a: workspace, b: taps, cols: panel, c: sums, ahead };
             // SAFETY: the squares were transformed, and so were the taps; the workspace has room for a panel of sums.
             unsafe { K::products(&products) };
             let mut done = 0;
