@@ -324,6 +324,9 @@ mod tests {
         }
     }
 
+    /// What computes a value.
+    type Computed<'a> = &'a dyn Fn(&mut Builder) -> NodeId;
+
     #[test]
     fn kernels_that_differ_in_places_alone_have_one_form() {
         let one = || scaled(24, [2.0, 1.0], [0, 1]);
@@ -333,7 +336,7 @@ mod tests {
     #[test]
     fn kernels_that_differ_in_a_number_have_two_forms() {
         let one = scaled(24, [2.0, 0.0], [0, 1]);
-        let others: [(&str, &dyn Fn(&mut Builder) -> NodeId); 6] = [
+        let others: [(&str, Computed<'_>); 6] = [
             ("constant", &scaled(24, [3.0, 0.0], [0, 1])),
             ("sign of a zero", &scaled(24, [2.0, -0.0], [0, 1])),
             ("extent", &scaled(23, [2.0, 0.0], [0, 1])),
