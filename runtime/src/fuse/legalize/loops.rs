@@ -166,7 +166,7 @@ pub(super) fn in_one_piece(graph: Graph) -> (Graph, NodeMap) {
     }
     let heads = graph.heads();
     let (order, placed) = (Vec::with_capacity(graph.nodes.len()), vec![false; graph.nodes.len()]);
-    let mut pieces = Pieces { graph: &graph, loops: &loops, order, placed };
+    let mut pieces = Pieces { graph: &graph, loops: &loops, heads: &heads, order, placed };
     for id in graph.ids().filter(|id| heads[id.index()].is_none()) {
         pieces.with_bodies(id);
     }
@@ -179,6 +179,8 @@ pub(super) fn in_one_piece(graph: Graph) -> (Graph, NodeMap) {
 struct Pieces<'a> {
     graph: &'a Graph,
     loops: &'a [Loop],
+    /// For every node, the head of the innermost loop that it is part of.
+    heads: &'a [Option<NodeId>],
     order: Vec<NodeId>,
     placed: Vec<bool>,
 }
@@ -202,14 +204,15 @@ impl Pieces<'_> {
         }
     }
 
-    /// A node after the constants among its operands: what a rewrite makes of a result of a loop has them after the loop.
+    /// A node after what no loop changes among its operands: a rewrite of a result of a loop makes constants, and views of them, that come
+    /// after the loop.
     fn place(&mut self, id: NodeId) {
-        let graph = self.graph;
-        let constants = graph[id].operands.iter().filter(|operand| graph[**operand].op.is_leaf());
-        for &id in constants.chain([&id]) {
-            if !std::mem::replace(&mut self.placed[id.index()], true) {
-                self.order.push(id);
-            }
+        if std::mem::replace(&mut self.placed[id.index()], true) {
+            return;
         }
+        let (graph, heads) = (self.graph, self.heads);
+        let outside = graph[id].operands.iter().filter(|operand| heads[operand.index()].is_none());
+        outside.for_each(|&operand| self.place(operand));
+        self.order.push(id);
     }
 }
