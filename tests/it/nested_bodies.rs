@@ -1,5 +1,8 @@
-//! Graphs of any operations as the bodies of loops inside of loops, at both levels: against the steps written out, and differentiated.
+//! Graphs of any operations as the bodies of loops inside of loops, at both levels: against the steps written out, differentiated and
+//! compiled.
 
+use gradloom_runtime::autodiff::differentiate;
+use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Role, nest, unroll, verify};
@@ -7,6 +10,8 @@ use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::budget::cases;
+use crate::compiled::Compiled;
+use crate::compiled_loops::{agrees, batch_first, check_instruction_sets};
 use crate::loops::check_gradients;
 use crate::{draw, handmade, random_tensors};
 
@@ -170,6 +175,15 @@ pub(crate) fn graph(seed: u64) -> Option<Graph> {
     Some(graph)
 }
 
+/// So many graphs from a seed on, every other one with the gradients by all its parameters.
+fn compilable(seeds: std::ops::Range<u64>) -> impl Iterator<Item = (u64, Graph)> {
+    seeds.filter_map(|seed| {
+        let graph = graph(seed)?;
+        let params: Vec<usize> = (0..graph.slots.params.len()).collect();
+        Some((seed, batch_first(if seed.is_multiple_of(2) { graph } else { differentiate(&graph, &params) })))
+    })
+}
+
 #[test]
 fn bodies_of_any_operations_are_what_is_written_out() {
     let (mut inner, mut truths, cases) = (0, 0, cases(200));
@@ -201,5 +215,55 @@ fn gradients_of_bodies_of_any_operations_are_those_of_all_steps() {
     for (seed, graph) in (0..cases(200)).filter_map(|seed| Some((seed, graph(seed)?))) {
         let params: Vec<usize> = (0..graph.slots.params.len()).collect();
         check_gradients(seed, &graph, &params);
+    }
+}
+
+#[test]
+fn bodies_of_any_operations_compute_what_the_interpreter_computes() {
+    let (mut compared, mut kept, cases) = (0, 0, cases(200));
+    for (seed, graph) in compilable(0..cases) {
+        let fused = fuse(&simplify(&graph));
+        kept += u64::from((0..fused.loops.len()).any(|number| fused.loop_around(number).is_some()));
+        let mut compiled = [Compiled::new(&graph, 5)];
+        for batch in [5, 1] {
+            compared += u64::from(agrees(&format!("seed {seed}"), &graph, &mut compiled, batch, seed));
+        }
+    }
+    assert!(compared > cases / 2 && kept > cases / 4, "{compared} were compared, {kept} had one inside of another");
+}
+
+#[test]
+fn bodies_of_any_operations_have_the_same_bits_on_any_threads_and_for_any_largest_batch() {
+    for (seed, graph) in compilable(10_000..10_000 + cases(40)) {
+        let mut one = Compiled::new(&graph, 65);
+        let mut others =
+            [(65, 2), (65, 3), (200, 1)].map(|(rows, threads)| Compiled::for_threads(&graph, rows, threads));
+        for batch in [65, 7] {
+            let values = draw::singles(&draw::values(&graph, batch, seed));
+            let bits = one.run(batch, &values).bits();
+            for other in &mut others {
+                assert!(other.run(batch, &values).bits() == bits, "seed {seed}, {batch} rows\n{graph}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bodies_of_any_operations_run_on_every_instruction_set() {
+    compilable(20_000..20_000 + cases(40)).for_each(|(seed, graph)| check_instruction_sets(seed, &graph));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn bodies_of_any_operations_touch_nothing_beside_their_memory() {
+    for (seed, graph) in compilable(30_000..30_000 + cases(40)) {
+        let mut compiled = Compiled::new(&graph, 5);
+        for batch in [5, 1] {
+            let values = draw::singles(&draw::values(&graph, batch, seed));
+            let expected = compiled.run(batch, &values).bits();
+            for after in [false, true] {
+                assert!(compiled.run_beside_pages(batch, &values, after).bits() == expected, "seed {seed}\n{graph}");
+            }
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Loops as kernels run them: their bodies in one piece, their sequences in memory.
 
 use super::movement::{as_dtype, as_numbers, computed};
+use super::view_of_truth;
 use crate::fuse::domain::is_memory;
 use crate::fuse::view::{bases, is_view};
 use crate::ir::rewrite::{NodeMap, reordered, rewrite};
 use crate::ir::{Builder, Graph, Loop, Node, NodeId, Op};
 use crate::types::{DType, Dim, TensorType};
 
-/// Truth values are never in memory: those of each step are kept as numbers. What is the same at each step is repeated: numbers made
-/// of it would come after the loop that keeps them.
+/// Truth values are never in memory: those of each step are kept as numbers. What is the same at each step is made of what is
+/// repeated: numbers made of it would come after the loop that keeps them.
 pub(super) fn truth_of_steps(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     if node.ty.dtype != DType::Bool || !matches!(node.op, Op::Element | Op::Collect { .. }) {
         return None;
@@ -18,7 +19,7 @@ pub(super) fn truth_of_steps(b: &mut Builder, node: &Node, _: &[bool]) -> Option
         let (own, head) = (b.graph().heads()[value.index()], b[of].operands[0]);
         if !b.graph().is_within(own, Some(head)) {
             let axes: Vec<usize> = (1..node.ty.shape.rank()).collect();
-            return Some(b.broadcast(value, &node.ty.shape, &axes));
+            return Some(view_of_truth(b, &Op::Broadcast(axes), value, &node.ty.shape));
         }
     }
     let numbers = as_numbers(b, value);

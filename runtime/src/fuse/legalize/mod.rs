@@ -199,12 +199,12 @@ fn truth_of_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option<No
     let reshaped = node.op == Op::Reshape && Domain::of(operand) != Domain::of(&node.ty.shape);
     let turned = memory_order(&node.ty.shape).is_some();
     let large = node.ty.shape.rank().max(operand.rank()) > 2;
-    let far = large || matches!(operand.0[..], [Dim::Fixed(_)]) || reshaped || turned;
+    let far = large || matches!(operand.0[..], [] | [Dim::Fixed(_)]) || reshaped || turned;
     far.then(|| view_of_truth(b, &node.op, node.operands[0], &node.ty.shape))
 }
 
 /// A view of truth values, as truth values made of views.
-fn view_of_truth(b: &mut Builder, view: &Op, x: NodeId, shape: &Shape) -> NodeId {
+pub(super) fn view_of_truth(b: &mut Builder, view: &Op, x: NodeId, shape: &Shape) -> NodeId {
     let node = b.graph()[x].clone();
     let ty = TensorType { dtype: node.ty.dtype, shape: shape.clone() };
     match node.op {

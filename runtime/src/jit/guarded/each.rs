@@ -186,6 +186,7 @@ fn facts(fused: &Fused, plan: &Plan) -> HashSet<&'static str> {
             facts.extend(wide(|wide| matches!(wide, Wide::Lanes(_))).then_some("wide along rows"));
             facts.extend(wide(|wide| matches!(wide, Wide::Down { .. })).then_some("wide down columns"));
             facts.extend(group.adds_up(index).then_some("sums over points"));
+            facts.extend((wide(|_| true) && tiling.stages.len() > 1).then_some("rows in stages"));
         }
     }
     facts
@@ -248,7 +249,7 @@ fn what_kernels_of_a_group_pass_on_is_touched_within_its_tile() {
     seen.extend(check("sums over points", &sums_over_queries(300), &[1, 3], true));
     let mut wanted = HashSet::from(["Winograd", "windows", "matrices", "elements within bounds", "sums over points"]);
     if Isa::available().into_iter().any(|isa| Machine::of(isa).wide_vectors) {
-        wanted.extend(["wide along rows", "wide down columns"]);
+        wanted.extend(["wide along rows", "wide down columns", "rows in stages"]);
     }
     assert_eq!(seen, wanted);
 }

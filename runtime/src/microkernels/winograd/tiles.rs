@@ -155,7 +155,10 @@ unsafe fn tile_of_products<R: Register, const ROWS: usize, const VECTORS: usize>
 #[inline(always)]
 pub(super) unsafe fn products<R: Register, const MOST: usize, const VECTORS: usize>(of: &Products) {
     let steps = of.squares.div_ceil(MOST) * POSITIONS;
-    let lines = of.ahead.map(|ahead| ahead.each(steps));
+    let mut lines = [0; MATRICES];
+    for (matrix, lines) in lines.iter_mut().enumerate() {
+        *lines = of.ahead[matrix].each(steps);
+    }
     for (number, (first, rows)) in even(of.squares, MOST).enumerate() {
         // SAFETY: the caller's promises.
         unsafe { for_rows!(rows, MOST, tile_of_products::<R, VECTORS>(of, first, (number, lines))) }
@@ -197,7 +200,8 @@ unsafe fn tile_of_sums<R: Register, const ROWS: usize, const VECTORS: usize>(
 #[inline(always)]
 pub(super) unsafe fn sums<R: Register, const MOST: usize, const VECTORS: usize>(of: &Sums, col: usize) {
     let (width, tiles) = (VECTORS * R::LANES, of.channels / BLOCK * const { BLOCK.div_ceil(MOST) });
-    let lines = of.ahead.map(|ahead| ahead.each(of.cols.div_ceil(width) * tiles * SIDE));
+    let steps = of.cols.div_ceil(width) * tiles * SIDE;
+    let lines = [of.ahead[0].each(steps), of.ahead[1].each(steps)];
     let mut number = col / width * tiles;
     for block in (0..of.channels).step_by(BLOCK) {
         for (first, rows) in even(BLOCK, MOST) {
