@@ -20,7 +20,7 @@ mod reductions;
 
 use std::collections::HashMap;
 
-use super::domain::{Domain, ReductionAxes, reduction_axes_over};
+use super::domain::{Domain, ReductionAxes, is_memory, reduction_axes_over};
 use super::view::memory_order;
 use crate::ir::ops::{Body, Form};
 use crate::ir::rewrite::{NodeMap, apply_in_turn, rewrite};
@@ -190,7 +190,8 @@ fn repeated_in_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option
 }
 
 /// A row of a tensor of three axes is not a row of the matrix that its kernel computes, and would have to come from memory. So
-/// would a column, and a vector that does not follow the batch, which lies in memory as one row.
+/// would a column, a vector that does not follow the batch, which lies in memory as one row, and one truth value of what is in memory, if the
+/// kernel that computes it is another one.
 fn truth_of_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     if !node.op.is_view() || node.ty.dtype != DType::Bool {
         return None;
@@ -199,8 +200,16 @@ fn truth_of_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option<No
     let reshaped = node.op == Op::Reshape && Domain::of(operand) != Domain::of(&node.ty.shape);
     let turned = memory_order(&node.ty.shape).is_some();
     let large = node.ty.shape.rank().max(operand.rank()) > 2;
-    let far = large || matches!(operand.0[..], [] | [Dim::Fixed(_)]) || reshaped || turned;
+    let one = operand.rank() == 0 && !is_of_scalars(b.graph(), node.operands[0]);
+    let far = large || matches!(operand.0[..], [Dim::Fixed(_)]) || one || reshaped || turned;
     far.then(|| view_of_truth(b, &node.op, node.operands[0], &node.ty.shape))
+}
+
+/// Whether a number is made of those that every kernel is passed, and of nothing in memory.
+fn is_of_scalars(graph: &Graph, x: NodeId) -> bool {
+    let Node { op, operands, .. } = &graph[x];
+    let scalar = op.is_leaf() && !is_memory(op);
+    scalar || op.is_map() && operands.iter().all(|&operand| is_of_scalars(graph, operand))
 }
 
 /// A view of truth values, as truth values made of views.
