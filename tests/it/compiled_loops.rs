@@ -119,19 +119,10 @@ fn random_loops_compute_what_the_interpreter_computes() {
 fn random_loops_have_the_same_bits_on_any_threads() {
     for seed in 0..cases(60) {
         let graph = graph(10_000 + seed);
-        let mut one = [Compiled::new(&graph, 65)];
-        let mut shared = [2, 3].map(|threads| Compiled::for_threads(&graph, 65, threads));
         for batch in [65, 7] {
-            agrees(&format!("seed {seed}"), &graph, &mut one, batch, seed);
-            let values = draw::singles(&draw::values(&graph, batch, seed));
-            let bits = one[0].run(batch, &values).bits();
-            for shared in &mut shared {
-                assert!(
-                    shared.run(batch, &values).bits() == bits,
-                    "seed {seed}, {batch} rows, several threads\n{graph}"
-                );
-            }
+            agrees(&format!("seed {seed}"), &graph, &mut [Compiled::new(&graph, 65)], batch, seed);
         }
+        check_threads(seed, &graph);
     }
 }
 
@@ -143,6 +134,34 @@ pub(crate) fn check_instruction_sets(seed: u64, graph: &Graph) {
     agrees(&format!("seed {seed}, under every instruction set"), graph, &mut compiled, 9, seed);
 }
 
+/// Holds the bits of a graph on several threads, and with room for more rows, against those on one.
+#[track_caller]
+pub(crate) fn check_threads(seed: u64, graph: &Graph) {
+    let mut one = Compiled::new(graph, 65);
+    let mut others = [(65, 2), (65, 3), (200, 1)].map(|(rows, threads)| Compiled::for_threads(graph, rows, threads));
+    for batch in [65, 7] {
+        let values = draw::singles(&draw::values(graph, batch, seed));
+        let bits = one.run(batch, &values).bits();
+        for other in &mut others {
+            assert!(other.run(batch, &values).bits() == bits, "seed {seed}, {batch} rows\n{graph}");
+        }
+    }
+}
+
+/// Runs a graph next to pages that may not be touched, on either side.
+#[track_caller]
+#[cfg(target_os = "linux")]
+pub(crate) fn check_beside_pages(seed: u64, graph: &Graph) {
+    let mut compiled = Compiled::new(graph, 5);
+    for batch in [5, 1] {
+        let values = draw::singles(&draw::values(graph, batch, seed));
+        let expected = compiled.run(batch, &values).bits();
+        for after in [false, true] {
+            assert!(compiled.run_beside_pages(batch, &values, after).bits() == expected, "seed {seed}\n{graph}");
+        }
+    }
+}
+
 #[test]
 fn random_loops_run_on_every_instruction_set() {
     (0..cases(60)).for_each(|seed| check_instruction_sets(seed, &graph(20_000 + seed)));
@@ -151,17 +170,7 @@ fn random_loops_run_on_every_instruction_set() {
 #[test]
 #[cfg(target_os = "linux")]
 fn random_loops_touch_nothing_beside_their_memory() {
-    for seed in 0..cases(60) {
-        let graph = graph(30_000 + seed);
-        let mut compiled = Compiled::new(&graph, 5);
-        for batch in [5, 1] {
-            let values = draw::singles(&draw::values(&graph, batch, seed));
-            let expected = compiled.run(batch, &values).bits();
-            for after in [false, true] {
-                assert!(compiled.run_beside_pages(batch, &values, after).bits() == expected, "seed {seed}\n{graph}");
-            }
-        }
-    }
+    (0..cases(60)).for_each(|seed| check_beside_pages(seed, &graph(30_000 + seed)));
 }
 
 #[test]
@@ -186,18 +195,7 @@ fn loops_of_any_operations_have_the_same_bits_on_any_threads() {
         let steps = [1, 2, 5][seed as usize % 3];
         let body = random_tensors::forward(30_000 + seed);
         let Some(graph) = lifted(&body, steps, seed.is_multiple_of(2)).map(batch_first) else { continue };
-        let mut one = Compiled::new(&graph, 65);
-        let mut shared = [2, 3].map(|threads| Compiled::for_threads(&graph, 65, threads));
-        for batch in [65, 7] {
-            let values = draw::singles(&draw::values(&graph, batch, seed));
-            let bits = one.run(batch, &values).bits();
-            for shared in &mut shared {
-                assert!(
-                    shared.run(batch, &values).bits() == bits,
-                    "seed {seed}, {batch} rows, several threads\n{graph}"
-                );
-            }
-        }
+        check_threads(seed, &graph);
     }
 }
 

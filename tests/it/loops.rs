@@ -105,6 +105,26 @@ fn a_loop_inside_of_a_loop_is_its_steps() {
     assert!(inner > cases / 8, "{inner} loops were inside of others, {outside} independent of them");
 }
 
+/// Holds what a graph computes, as made and simplified, against the same steps written out; what is simplified to within a bound.
+#[track_caller]
+pub(crate) fn check_written_out(seed: u64, graph: &Graph, bound: f64) {
+    let unrolled = unroll(graph);
+    verify(&unrolled).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+    let simple = simplify(graph);
+    verify(&simple).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{simple}"));
+    let values = draw::values(graph, 3, seed);
+    for precision in [Precision::F32, Precision::F64] {
+        let [own, expected] = [graph, &unrolled].map(|graph| evaluate(graph, precision, 3, &values));
+        assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{graph}");
+    }
+    let [own, expected] = [&simple, &unrolled].map(|graph| evaluate(graph, Precision::F64, 3, &values));
+    for ((role, own), (_, expected)) in own.outputs().zip(expected.outputs()) {
+        let close = |(x, y): (&f64, &f64)| (x - y).abs() <= bound * (1.0 + y.abs());
+        let all = own.as_floats().iter().zip(expected.as_floats());
+        assert!(all.clone().all(close), "seed {seed}, {role:?}\n{graph}\n{simple}");
+    }
+}
+
 /// Holds gradients against those of the same steps written out, differentiated as they are: as made, and simplified.
 #[track_caller]
 pub(crate) fn check_gradients(seed: u64, graph: &Graph, wanted: &[usize]) {

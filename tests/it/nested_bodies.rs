@@ -4,16 +4,17 @@
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
-use gradloom_runtime::interp::{Precision, evaluate};
-use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Role, nest, unroll, verify};
+use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Role, nest, verify};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::budget::cases;
 use crate::compiled::Compiled;
-use crate::compiled_loops::{agrees, batch_first, check_instruction_sets};
-use crate::loops::check_gradients;
-use crate::{draw, handmade, random_tensors};
+#[cfg(target_os = "linux")]
+use crate::compiled_loops::check_beside_pages;
+use crate::compiled_loops::{agrees, batch_first, check_instruction_sets, check_threads};
+use crate::loops::{check_gradients, check_written_out};
+use crate::{handmade, random_tensors};
 
 /// An input for each step of so many loops, with their positions in front.
 fn sequence(b: &mut Builder, slot: &InputSlot, steps: &[usize]) -> NodeId {
@@ -191,21 +192,7 @@ fn bodies_of_any_operations_are_what_is_written_out() {
         inner += u64::from(graph.loops().iter().any(|run| graph.around(run.carry).is_some()));
         let is_truth = |id: NodeId| matches!(graph[id].op, Op::Collect { .. }) && graph[id].ty.dtype == DType::Bool;
         truths += graph.ids().filter(|&id| is_truth(id)).count() as u64;
-        let unrolled = unroll(&graph);
-        verify(&unrolled).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
-        let simple = simplify(&graph);
-        verify(&simple).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{simple}"));
-        let values = draw::values(&graph, 3, seed);
-        for precision in [Precision::F32, Precision::F64] {
-            let [own, expected] = [&graph, &unrolled].map(|graph| evaluate(graph, precision, 3, &values));
-            assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{graph}");
-        }
-        let [own, expected] = [&simple, &unrolled].map(|graph| evaluate(graph, Precision::F64, 3, &values));
-        for ((role, own), (_, expected)) in own.outputs().zip(expected.outputs()) {
-            let close = |(x, y): (&f64, &f64)| (x - y).abs() <= 1e-10 * (1.0 + y.abs());
-            let all = own.as_floats().iter().zip(expected.as_floats());
-            assert!(all.clone().all(close), "seed {seed}, {role:?}\n{graph}\n{simple}");
-        }
+        check_written_out(seed, &graph, 1e-10);
     }
     assert!(inner > cases / 2 && truths > cases / 4, "{inner} of {cases} were nested, with {truths} truth values");
 }
@@ -234,18 +221,7 @@ fn bodies_of_any_operations_compute_what_the_interpreter_computes() {
 
 #[test]
 fn bodies_of_any_operations_have_the_same_bits_on_any_threads_and_for_any_largest_batch() {
-    for (seed, graph) in compilable(10_000..10_000 + cases(40)) {
-        let mut one = Compiled::new(&graph, 65);
-        let mut others =
-            [(65, 2), (65, 3), (200, 1)].map(|(rows, threads)| Compiled::for_threads(&graph, rows, threads));
-        for batch in [65, 7] {
-            let values = draw::singles(&draw::values(&graph, batch, seed));
-            let bits = one.run(batch, &values).bits();
-            for other in &mut others {
-                assert!(other.run(batch, &values).bits() == bits, "seed {seed}, {batch} rows\n{graph}");
-            }
-        }
-    }
+    compilable(10_000..10_000 + cases(40)).for_each(|(seed, graph)| check_threads(seed, &graph));
 }
 
 #[test]
@@ -256,14 +232,5 @@ fn bodies_of_any_operations_run_on_every_instruction_set() {
 #[test]
 #[cfg(target_os = "linux")]
 fn bodies_of_any_operations_touch_nothing_beside_their_memory() {
-    for (seed, graph) in compilable(30_000..30_000 + cases(40)) {
-        let mut compiled = Compiled::new(&graph, 5);
-        for batch in [5, 1] {
-            let values = draw::singles(&draw::values(&graph, batch, seed));
-            let expected = compiled.run(batch, &values).bits();
-            for after in [false, true] {
-                assert!(compiled.run_beside_pages(batch, &values, after).bits() == expected, "seed {seed}\n{graph}");
-            }
-        }
-    }
+    compilable(30_000..30_000 + cases(40)).for_each(|(seed, graph)| check_beside_pages(seed, &graph));
 }

@@ -5,7 +5,7 @@ use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
-use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, nest, unroll, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, nest, verify};
 use gradloom_runtime::jit::{Text, text};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
@@ -13,8 +13,10 @@ use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::budget::cases;
 use crate::compiled::Compiled;
-use crate::compiled_loops::{agrees, batch_first, check_instruction_sets};
-use crate::loops::check_gradients;
+#[cfg(target_os = "linux")]
+use crate::compiled_loops::check_beside_pages;
+use crate::compiled_loops::{agrees, batch_first, check_instruction_sets, check_threads};
+use crate::loops::{check_gradients, check_written_out};
 use crate::{draw, handmade};
 
 struct Draft {
@@ -248,21 +250,7 @@ fn steps_inside_of_steps_are_what_is_written_out() {
     for seed in 0..cases {
         let graph = graph(seed);
         depths[depth(&graph)] += 1;
-        let unrolled = unroll(&graph);
-        verify(&unrolled).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
-        let simple = simplify(&graph);
-        verify(&simple).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{simple}"));
-        let values = draw::values(&graph, 3, seed);
-        for precision in [Precision::F32, Precision::F64] {
-            let [own, expected] = [&graph, &unrolled].map(|graph| evaluate(graph, precision, 3, &values));
-            assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{graph}");
-        }
-        let [own, expected] = [&simple, &unrolled].map(|graph| evaluate(graph, Precision::F64, 3, &values));
-        for ((role, own), (_, expected)) in own.outputs().zip(expected.outputs()) {
-            let close = |(x, y): (&f64, &f64)| (x - y).abs() <= 1e-11 * (1.0 + y.abs());
-            let all = own.as_floats().iter().zip(expected.as_floats());
-            assert!(all.clone().all(close), "seed {seed}, {role:?}\n{graph}\n{simple}");
-        }
+        check_written_out(seed, &graph, 1e-11);
     }
     assert!(depths[1] > cases / 3 && depths[2] > cases / 10, "{depths:?} of {cases} were so deep");
 }
@@ -300,17 +288,10 @@ fn loops_inside_of_loops_compute_what_the_interpreter_computes() {
 fn loops_inside_of_loops_have_the_same_bits_on_any_threads_and_for_any_largest_batch() {
     for seed in 0..cases(60) {
         let graph = compilable(10_000 + seed);
-        let mut one = [Compiled::new(&graph, 65)];
-        let mut others =
-            [(65, 2), (65, 3), (200, 1)].map(|(rows, threads)| Compiled::for_threads(&graph, rows, threads));
         for batch in [65, 7] {
-            agrees(&format!("seed {seed}"), &graph, &mut one, batch, seed);
-            let values = draw::singles(&draw::values(&graph, batch, seed));
-            let bits = one[0].run(batch, &values).bits();
-            for other in &mut others {
-                assert!(other.run(batch, &values).bits() == bits, "seed {seed}, {batch} rows\n{graph}");
-            }
+            agrees(&format!("seed {seed}"), &graph, &mut [Compiled::new(&graph, 65)], batch, seed);
         }
+        check_threads(seed, &graph);
     }
 }
 
@@ -322,17 +303,7 @@ fn loops_inside_of_loops_run_on_every_instruction_set() {
 #[test]
 #[cfg(target_os = "linux")]
 fn loops_inside_of_loops_touch_nothing_beside_their_memory() {
-    for seed in 0..cases(60) {
-        let graph = compilable(30_000 + seed);
-        let mut compiled = Compiled::new(&graph, 5);
-        for batch in [5, 1] {
-            let values = draw::singles(&draw::values(&graph, batch, seed));
-            let expected = compiled.run(batch, &values).bits();
-            for after in [false, true] {
-                assert!(compiled.run_beside_pages(batch, &values, after).bits() == expected, "seed {seed}\n{graph}");
-            }
-        }
-    }
+    (0..cases(60)).for_each(|seed| check_beside_pages(seed, &compilable(30_000 + seed)));
 }
 
 /// Over `[B, 6, T, 3]`, a gated loop over words in a loop over sentences; with the gradients by all parameters, if it is trained.
