@@ -215,6 +215,15 @@ fn the_plan_says_what_is_saved() {
 }
 
 #[test]
+fn what_follows_windows_is_prefetched_unless_it_stays_in_the_second_cache() {
+    let asks = |rows: usize| {
+        let plan = Small::trainer(Sgd::new(0.1)).max_batch(rows).ir(Stage::Plan);
+        plan.contains("between products, what follows is prefetched")
+    };
+    assert_eq!([4, 1024].map(asks), [false, true]);
+}
+
+#[test]
 fn threads_share_a_gradient_by_images_which_each_of_them_has_in_its_caches() {
     let plan = |rows: usize| Bare::trainer(Sgd::new(0.1)).max_batch(rows).ir(Stage::Plan);
     let sums = |plan: &str| ["by 64 images", "all sums of kernel"].map(|words| plan.contains(words));

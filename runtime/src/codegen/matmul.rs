@@ -9,9 +9,9 @@ use super::lanes::constant_memory;
 use super::runs::Loops;
 use super::winograd::Squares;
 use super::{Context, host};
-use crate::kernel::{BufferId, Dot, Kernel, Triangle, TrianglePart};
+use crate::kernel::{Dot, Kernel, Triangle, TrianglePart};
 use crate::plan::ProductRows;
-use crate::tiling::after_windows;
+use crate::tiling::KernelTiling;
 use crate::types::Dim;
 
 /// A product, ready to be called for some rows.
@@ -114,12 +114,10 @@ impl DriverEmitter<'_, '_> {
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
-        let prefetch = plan.tiling.kernels[index].row_prefetch.iter();
-        let mut prefetched: Vec<BufferId> = prefetch.flat_map(|prefetch| &prefetch.matrices).copied().collect();
-        if squares.is_some() {
-            prefetched.extend(after_windows(fused, &plan.tiling, index));
-        }
-        let prefetched = prefetched.into_iter().map(|buffer| self.place(buffer, tiles).base).collect();
+        let KernelTiling { row_prefetch, window_prefetch, .. } = &plan.tiling.kernels[index];
+        let of_rows = row_prefetch.iter().flat_map(|prefetch| &prefetch.matrices);
+        let of_windows = window_prefetch.iter().flat_map(|prefetch| &prefetch.matrices);
+        let prefetched = of_rows.chain(of_windows).map(|&buffer| self.place(buffer, tiles).base).collect();
         let read = plan.tiling.kernels[index].runs_left();
         let nest = read.and_then(|read| self.nest(kernel, dot, read));
         Some(Product {

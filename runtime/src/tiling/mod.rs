@@ -15,6 +15,7 @@ pub mod matmul;
 mod text;
 mod tiles;
 mod units;
+mod window_prefetch;
 
 use std::ops::Range;
 
@@ -28,10 +29,9 @@ pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
 pub use row_prefetch::RowPrefetch;
-#[cfg(feature = "jit")]
-pub(crate) use row_prefetch::after_windows;
 pub use tiles::{AT_ONCE, Prefetch, StageTiling, VECTORS, Wide};
 pub use units::{Alone, COLUMNS, Columns, UnitRows, Units};
+pub use window_prefetch::WindowPrefetch;
 
 /// How the kernels of a program run.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct KernelTiling {
     pub kept: Option<Kept>,
     /// What is prefetched while its product is computed.
     pub row_prefetch: Option<RowPrefetch>,
+    /// What is prefetched between its products, if they are of windows.
+    pub window_prefetch: Option<WindowPrefetch>,
 }
 
 // Fusion and tiling call the same right operands large.
@@ -87,12 +89,20 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, (dot, right(fused, index))));
         let (stages, units) = (Vec::new(), Units::default());
-        tiling.kernels.push(KernelTiling { matmul, stages, units, kept: None, row_prefetch: None });
+        tiling.kernels.push(KernelTiling {
+            matmul,
+            stages,
+            units,
+            kept: None,
+            row_prefetch: None,
+            window_prefetch: None,
+        });
     }
     for index in 0..fused.kernels.len() {
         tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
         tiling.kernels[index].row_prefetch = row_prefetch::decide(fused, &tiling, index);
+        tiling.kernels[index].window_prefetch = window_prefetch::decide(fused, &tiling, index);
     }
     tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();
     tiling.loops = (0..fused.loops.len()).map(|number| loops::decide(fused, &tiling, number)).collect();

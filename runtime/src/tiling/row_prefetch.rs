@@ -52,19 +52,3 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, index: usize) -> Option<Row
         .find(|rows: &usize| rows.saturating_mul(row) <= reread)?;
     (rows >= LEAST_ROWS && !matrices.is_empty()).then_some(RowPrefetch { rows, bytes, matrices })
 }
-
-/// What the kernel of windows in the form of Winograd goes through when some rows of its product are done, prefetched meanwhile: the
-/// products stay in the first cache and leave the machine time for it. Rows of an image are a page or less, at the beginning of which the
-/// machine's own prefetcher begins anew. Not where all of it stays in the second cache.
-#[cfg(feature = "jit")]
-pub(crate) fn after_windows(fused: &Fused, tiling: &Tiling, index: usize) -> Vec<BufferId> {
-    let kernel = &fused.kernels[index];
-    let (mut matrices, product) = (tiles::matrices(fused, kernel), fused.dot_buffer(kernel));
-    matrices.extend(product);
-    matrices.retain(|&buffer| fused.is_computed(buffer) && !fused.is_tile(buffer));
-    let floats = kernel.row_count().at(tiling.max_batch).saturating_mul(kernel.cols());
-    let is_far = floats.saturating_mul(4 * matrices.len()) >= tiling.machine.reread();
-    let mut matrices: Vec<BufferId> = matrices.into_iter().filter(|_| is_far).collect();
-    matrices.sort();
-    matrices
-}

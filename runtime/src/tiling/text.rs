@@ -5,7 +5,7 @@ use std::fmt;
 use super::matmul::{Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
     Alone, Columns, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, RowPrefetch, StageTiling,
-    TilePoints, Tiling, UnitRows, Units, Wide,
+    TilePoints, Tiling, UnitRows, Units, Wide, WindowPrefetch,
 };
 use crate::kernel::{Against, grouped};
 
@@ -38,10 +38,11 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, units, kept, row_prefetch } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, units, kept, row_prefetch, window_prefetch } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         lines.extend(kept.iter().map(Kept::to_string));
         lines.extend(row_prefetch.iter().map(RowPrefetch::to_string));
+        lines.extend(window_prefetch.iter().map(WindowPrefetch::to_string));
         for (number, stage) in stages.iter().enumerate() {
             match stages.len() {
                 1 => lines.push(format!("elements {stage}")),
@@ -183,6 +184,13 @@ impl fmt::Display for RowPrefetch {
             f,
             "{rows} rows in one go, while what their elements meet is prefetched: {bytes} do not stay in the second cache"
         )
+    }
+}
+
+impl fmt::Display for WindowPrefetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = Bytes(self.bytes);
+        write!(f, "between products, what follows is prefetched: {bytes} do not stay in the second cache")
     }
 }
 
