@@ -278,7 +278,7 @@ fn ahead<K: Kernel>(
 
 /// Cuts `0..len` into as few parts of at most `most` as possible, equal to within one, as `(start, length)`.
 #[inline]
-fn even_parts(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(in crate::microkernels) fn even_parts(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let parts = len.div_ceil(most);
     // A product of one row would wait for the divisions.
     let (each, rest) = if parts <= 1 { (len, 0) } else { (len / parts, len % parts) };

@@ -38,7 +38,7 @@ use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
 pub use called::{kept_product, pack_right, packed_product, product, product_and_prefetch, product_in_part};
 use loops::{Block, KC, MC};
-pub(super) use loops::{MAX_NR, tiles};
+pub(super) use loops::{MAX_NR, even_parts, tiles};
 use prefetched::Prefetched;
 
 /// Calls `$function::<K>` with the kernel `K` of an [`Isa`]. Where no program is compiled, as in the macro, nothing is fast: plain Rust

@@ -6,7 +6,7 @@
 //! of more registers. There are as many sums as lanes, so this is for registers of many lanes alone.
 
 use super::nest::{self, AXES, Nest, Span};
-use super::{Register, RunsKernel};
+use super::{Register, RunsKernel, first_bits};
 
 /// Some rows of a line and as many columns as a register has lanes, and all their terms.
 pub(super) struct Rows {
@@ -115,7 +115,7 @@ pub(super) unsafe fn tile<R: Register, const COLS: usize>(t: &Rows) {
                     } else {
                         let start = (-first).clamp(0, t.count);
                         let end = (t.extent - first).clamp(start, t.count);
-                        R::load_part(a, [start as usize, end as usize])
+                        R::load_lanes(a, first_bits(end as usize) & !first_bits(start as usize))
                     };
                     for j in 0..COLS {
                         acc[j] = acc[j].mul_add(R::splat(b.wrapping_add(j)), rows);

@@ -7,12 +7,10 @@
 //! What is gathered are rectangles of pixels. If the next line is what the next tap sees of this one, as where windows move by single
 //! pixels, both find it in one place: then a line is gathered once, not once for every row of a window.
 
-use core::ops::Range;
-
 use super::nest::{self, AXES, Clip, Nest};
-use super::tile::{Around, Part, Tile};
-use super::{Floats, GATHERED_ROWS, GATHERED_TERMS, Register, RunsKernel};
-use crate::microkernels::gemm::{self, Operand, tiles};
+use super::tile::{Around, PITCH, Part, Tile};
+use super::{GATHERED_ROWS, GATHERED_TERMS, Register, RunsKernel, WORD, first_bits};
+use crate::microkernels::gemm::{self, Operand, even_parts, tiles};
 
 /// Taps over lines of pixels.
 pub(super) struct Patches {
@@ -49,14 +47,37 @@ struct Bound {
     pixel: [i64; AXES],
 }
 
+/// Some lines of some pixels.
+struct Rectangle {
+    /// The first pixel.
+    first: [i64; AXES],
+    lines: usize,
+    /// How many of the lines that are seen are there already.
+    again: usize,
+    len: usize,
+    /// From the pixels of one tap to those of the next.
+    pitch: usize,
+}
+
 /// Pixels that follow one another, and where they are gathered to.
-pub(super) struct Line {
-    /// The first one.
+pub(super) struct Line<'a> {
+    /// The first one that the first tap sees.
     from: *const f32,
     len: usize,
-    /// Its coordinates.
-    first: [i64; AXES],
+    /// All taps but the outer ones.
+    taps: &'a [Tap],
     to: *mut f32,
+    /// From the pixels of one tap to those of the next.
+    pitch: usize,
+}
+
+/// What a tap sees of a line.
+#[derive(Clone, Copy)]
+struct Tap {
+    /// From the first tap's pixels to its own.
+    from: isize,
+    /// Those that there are.
+    there: [usize; 2],
 }
 
 /// Some rows of a product: as [`super::product`].
@@ -87,8 +108,10 @@ pub(super) unsafe fn rows<K: RunsKernel>(
             true => [(left.min(GATHERED_ROWS) / inner).min(middle - y), inner],
             false => [1, (inner - x).min(left).min(GATHERED_ROWS)],
         };
+        let first = [image as i64, y as i64, x as i64];
+        let rectangle = Rectangle { first, lines, again: 0, len, pitch: len };
         // SAFETY: these pixels are some of the rows that the caller named, and the workspace has room for all terms of them.
-        unsafe { patches.gather::<K>([image as i64, y as i64, x as i64], [lines, len], a, workspace) };
+        unsafe { patches.gather::<K>(&rectangle, a, workspace) };
         for line in 0..lines {
             let patches = workspace.wrapping_add(line * share * others * len);
             let c = c.wrapping_add((row - lo + line * len) * ldc);
@@ -123,29 +146,45 @@ pub(super) unsafe fn pieces<K: RunsKernel>(
     let (others, share) = (patches.others(), patches.share);
     debug_assert!(patches.outer.extent * others <= GATHERED_TERMS, "there is room for a piece of every row");
     let steps = nest.b_steps();
+    let room = super::gathered_rows_len(patches.outer.extent * others, nest.piece as usize) - super::WIDEST;
+    // Where the lines of the last piece go on, and where those that follow are gathered to.
+    let mut before: Option<([i64; AXES], usize)> = None;
     for (number, piece) in nest.pieces().enumerate() {
-        let [images, lines, len] = nest::lengths(&piece);
-        let image = patches.lines(lines) * others * len;
+        let ([images, lines, len], first) = (nest::lengths(&piece), nest::starts(&piece));
+        // Tall tiles where there are some, and no line takes more than twice its room.
+        let is_tall = cols <= K::LANES && K::TALLEST > 0 && (PITCH / 2..=PITCH).contains(&len);
+        let (pitch, most) = if is_tall { (PITCH, K::TALLEST) } else { (len, K::MR) };
+        let line = share * others * pitch;
+        let image = patches.lines(lines) * others * pitch;
+        // What the last rows of taps saw of the lines before, the first ones see of these.
+        let (begin, again) = match before {
+            Some((next, begin)) if next == first && images == 1 && begin + image <= room => {
+                (begin, patches.outer.extent - share)
+            }
+            _ => (0, 0),
+        };
+        let is_whole = images == 1 && len as i64 == nest.terms[AXES - 1].extent;
+        before = is_whole.then_some(([first[0], first[1] + lines as i64, 0], begin + lines * line));
+        let gathered = workspace.wrapping_add(begin);
         for at in 0..images {
-            let mut first = nest::starts(&piece);
-            first[0] += at as i64;
+            let first = [first[0] + at as i64, first[1], first[2]];
+            let rectangle = Rectangle { first, lines, again, len, pitch };
             // SAFETY: these pixels are terms of the caller's, and the workspace has room for all of a piece.
-            unsafe { patches.gather::<K>(first, [lines, len], a, workspace.wrapping_add(at * image)) };
+            unsafe { patches.gather::<K>(&rectangle, a, gathered.wrapping_add(at * image)) };
         }
         let b = b.wrapping_offset(nest::along(nest::starts(&piece), steps) as isize);
-        let line = share * others * len;
         let around = [
             Around { count: images as i64, a: image as i64, b: steps[0] },
             Around { count: lines as i64, a: line as i64, b: steps[1] },
         ];
         let none = Part { runs: 0, len: 0, a: 0, b: 0 };
         for j in (0..cols).step_by(K::NR) {
-            for (i, rows) in tiles::<K>(hi - lo) {
+            for (i, rows) in even_parts(hi - lo, most) {
                 let tile = Tile {
                     rows,
                     cols: K::NR.min(cols - j),
-                    a: workspace.wrapping_add((lo + i) * len),
-                    row: len as isize,
+                    a: gathered.wrapping_add((lo + i) * pitch),
+                    row: pitch as isize,
                     col: 1,
                     b: b.wrapping_add(j),
                     b_row: steps[2] as isize,
@@ -219,41 +258,81 @@ impl Patches {
         if lines == 0 { 0 } else { (lines - 1) * self.share + self.outer.extent }
     }
 
-    /// Gathers a rectangle, some lines of some pixels from these coordinates on: line by line of those that are seen, tap by tap of the
-    /// others, pixel by pixel.
+    /// Gathers a rectangle: line by line of those that are seen, tap by tap of the others, pixel by pixel.
     /// # Safety
-    /// The pixels are some of the operand's, and there is room for them.
-    unsafe fn gather<K: RunsKernel>(&self, at: [i64; AXES], [lines, len]: [usize; 2], a: *const f32, to: *mut f32) {
-        let start = a.wrapping_offset(nest::along(at, self.pixel) as isize);
+    /// The pixels are some of the operand's, and there is room for them and for a register more.
+    unsafe fn gather<K: RunsKernel>(&self, rectangle: &Rectangle, a: *const f32, to: *mut f32) {
+        let &Rectangle { first: at, lines, again, len, pitch } = rectangle;
+        let mut from_line = a.wrapping_offset(nest::along(at, self.pixel) as isize);
         let first = |axis: usize| self.bounds[axis].constant + nest::along(at, self.bounds[axis].pixel);
-        let first = [first(0), first(1), first(2)];
-        for seen in 0..self.lines(lines) {
-            let line = (seen / self.share).min(lines - 1);
-            let (line, tap) = (line as i64, (seen - line * self.share) as i64);
-            let moved = line * self.pixel[AXES - 2] + tap * self.outer.a;
-            let from = start.wrapping_offset(moved as isize);
-            let moved = |axis: usize| line * self.bounds[axis].pixel[AXES - 2] + tap * self.outer.shifts[axis];
-            let first = [first[0] + moved(0), first[1] + moved(1), first[2] + moved(2)];
-            let to = to.wrapping_add(seen * self.others() * len);
-            // SAFETY: the caller's promises.
-            unsafe { K::gather(self, &Line { from, len, first, to }) };
+        let mut first_of_line = [first(0), first(1), first(2)];
+        let next_line = |axis: usize| self.bounds[axis].pixel[AXES - 2];
+        let next_line = [next_line(0), next_line(1), next_line(2)];
+        let is_alike = self.is_alike();
+        let mut taps = [Tap { from: 0, there: [0; 2] }; GATHERED_TERMS];
+        let taps = &mut taps[..self.others()];
+        let line_len = taps.len() * pitch;
+        // What the taps see, which seldom changes from line to line.
+        let mut last = None;
+        let mut seen = 0;
+        for line in 0..lines {
+            let (mut from, mut first) = (from_line, first_of_line);
+            for _ in 0..if line + 1 < lines { self.share } else { self.outer.extent } {
+                if seen >= again {
+                    let now = Some((self.moving.map(|axis| first[axis]), self.is_seen(first, [0, 0])));
+                    if last != now || !is_alike {
+                        self.look(first, len, is_alike, taps);
+                        last = now;
+                    }
+                    let to = to.wrapping_add(seen * line_len);
+                    // SAFETY: the caller's promises.
+                    unsafe { K::gather(&Line { from, len, taps, to, pitch }) };
+                }
+                seen += 1;
+                from = from.wrapping_offset(self.outer.a as isize);
+                first = moved(first, self.outer.shifts);
+            }
+            from_line = from_line.wrapping_offset(self.pixel[AXES - 2] as isize);
+            first_of_line = moved(first_of_line, next_line);
+        }
+    }
+
+    /// Finds out what the taps see of a line whose first pixel has these coordinates for the first of them.
+    fn look(&self, first: [i64; AXES], len: usize, is_alike: bool, taps: &mut [Tap]) {
+        let is_seen = self.is_seen(first, [0, 0]);
+        let [middle, inner] = &self.inner;
+        let [mut q, mut r] = [0, 0];
+        for tap in taps {
+            let (at_q, at_r) = (q as i64, r as i64);
+            let mut there = match self.moving {
+                Some(axis) => {
+                    let moved = at_q * middle.shifts[axis] + at_r * inner.shifts[axis];
+                    self.bounds[axis].inside(first[axis] + moved, len)
+                }
+                None => [0, len],
+            };
+            if !(if is_alike { is_seen } else { self.is_seen(first, [q, r]) }) {
+                there = [0; 2];
+            }
+            *tap = Tap { from: (at_q * middle.a + at_r * inner.a) as isize, there };
+            r += 1;
+            if r == inner.extent {
+                [q, r] = [q + 1, 0];
+            }
         }
     }
 
     /// Whether a tap has pixels of a line at all, as far as the bounds say that do not move along it.
-    #[inline(always)]
-    fn is_seen(&self, line: &Line, [q, r]: [usize; 2]) -> bool {
-        let mut is_seen = true;
-        for axis in 0..AXES {
+    fn is_seen(&self, first: [i64; AXES], [q, r]: [usize; 2]) -> bool {
+        let is_inside = |axis: usize| {
             let moved = q as i64 * self.inner[0].shifts[axis] + r as i64 * self.inner[1].shifts[axis];
-            let (extent, at) = (self.bounds[axis].extent, line.first[axis] + moved);
-            is_seen &= extent == 0 || self.moving == Some(axis) || (0 <= at && at < extent);
-        }
-        is_seen
+            let (extent, at) = (self.bounds[axis].extent, first[axis] + moved);
+            extent == 0 || self.moving == Some(axis) || (0 <= at && at < extent)
+        };
+        is_inside(0) && is_inside(1) && is_inside(2)
     }
 
     /// Whether none of those bounds depends on which of the inner taps it is.
-    #[inline(always)]
     fn is_alike(&self) -> bool {
         let mut is_alike = true;
         for axis in 0..AXES {
@@ -268,8 +347,12 @@ impl TapAxis {
     const ONE: TapAxis = TapAxis { extent: 1, a: 0, shifts: [0; AXES] };
 }
 
+/// Coordinates further on.
+fn moved([x, y, z]: [i64; AXES], by: [i64; AXES]) -> [i64; AXES] {
+    [x + by[0], y + by[1], z + by[2]]
+}
+
 /// A step along one axis alone.
-#[inline(always)]
 fn one_of(axis: usize, step: i64) -> [i64; AXES] {
     let mut steps = [0; AXES];
     steps[axis] = step;
@@ -277,119 +360,50 @@ fn one_of(axis: usize, step: i64) -> [i64; AXES] {
 }
 
 impl Bound {
-    #[inline(always)]
     fn of(clip: &Clip, pixel: [i64; AXES]) -> Bound {
         Bound { extent: clip.extent, constant: clip.constant, pixel }
     }
 
-    /// The pixels of a line that are inside, given the coordinate of the first one: it grows.
-    #[inline(always)]
-    fn inside(&self, first: i64, len: usize) -> Range<usize> {
+    /// The pixels of a line that are inside, given the coordinate of the first one, which grows: from one on, and up to another.
+    fn inside(&self, first: i64, len: usize) -> [usize; 2] {
         let len = len as i64;
         let [from, to] = match self.pixel[AXES - 1] {
             1 => [-first, self.extent - first],
             by => [(by - 1 - first).div_euclid(by), (by - 1 + self.extent - first).div_euclid(by)],
         };
         let start = from.max(0).min(len);
-        start as usize..to.min(len).max(start) as usize
+        [start as usize, to.min(len).max(start) as usize]
     }
 }
-
-/// Floats of a short copy.
-const FEW: usize = 8;
 
 /// Gathers the pixels of a line for all taps but the outer ones: those of one tap one after the other, and zeros where there are none.
 /// # Safety
-/// The machine has the instructions, these pixels are the operand's wherever they are inside of all bounds, and there is room for them.
+/// The machine has the instructions, these pixels are the operand's wherever they are there, and there is room for them and for a
+/// register more.
 #[inline(always)]
-pub(super) unsafe fn gather<R: Register>(patches: &Patches, line: &Line) {
-    // SAFETY: the caller's promises.
-    unsafe {
-        if line.len >= R::LANES {
-            taps::<R>(patches, line);
-        } else if line.len >= FEW {
-            taps::<Floats>(patches, line);
-        } else {
-            each_tap(patches, line, |from, to, there, len| {
-                for at in 0..len {
-                    *to.add(at) = if there.contains(&at) { *from.wrapping_add(at) } else { 0.0 };
+pub(super) unsafe fn gather<R: Register>(line: &Line<'_>) {
+    let mut to = line.to;
+    let all = first_bits(R::LANES);
+    for tap in line.taps {
+        let ([start, end], from) = (tap.there, line.from.wrapping_offset(tap.from));
+        let mut at = 0;
+        while at < line.len {
+            // A word has a bit for each pixel that there is.
+            let mut bits = first_bits(end.saturating_sub(at)) & !first_bits(start.saturating_sub(at));
+            let word = (at + WORD).min(line.len);
+            while at < word {
+                let from = from.wrapping_add(at);
+                // SAFETY: every read is one of a pixel that there is. What is written after the last one is written once more for the
+                // next tap.
+                unsafe {
+                    // Some machines do not foresee what is loaded in part.
+                    let pixels = if bits & all == all { R::load(from) } else { R::load_lanes(from, bits) };
+                    pixels.store(to.wrapping_add(at));
                 }
-            });
-        }
-    }
-}
-
-/// # Safety
-/// That of [`gather`], for lines no shorter than a register.
-#[inline(always)]
-unsafe fn taps<R: Register>(patches: &Patches, line: &Line) {
-    each_tap(patches, line, |from, to, Range { start, end }, len| {
-        // SAFETY: every read is one of a pixel that there is, every write is one of those of the tap.
-        unsafe {
-            // Zeros first, some where there are pixels.
-            if start > 0 {
-                zeros::<R>(to, 0, start.min(len - R::LANES + 1), len);
-            }
-            if end < len {
-                zeros::<R>(to, end, len, len);
-            }
-            let mut at = start;
-            while at + R::LANES <= end {
-                R::load(from.wrapping_add(at)).store(to.add(at));
+                bits >>= R::LANES;
                 at += R::LANES;
             }
-            if at < end && start + R::LANES <= end {
-                // The last ones, some of them once more.
-                at = end - R::LANES;
-                R::load(from.wrapping_add(at)).store(to.add(at));
-                at = end;
-            }
-            while at < end {
-                *to.add(at) = *from.wrapping_add(at);
-                at += 1;
-            }
         }
-    });
-}
-
-/// Writes zeros from one float on, up to another and perhaps some further, of so many.
-/// # Safety
-/// All of them can be written.
-#[inline(always)]
-unsafe fn zeros<R: Register>(to: *mut f32, mut at: usize, end: usize, len: usize) {
-    while at < end {
-        // SAFETY: the caller's promise.
-        unsafe { R::zero().store(to.add(at.min(len - R::LANES))) };
-        at += R::LANES;
-    }
-}
-
-/// For all taps but the outer ones: the first pixel of a line, where it goes, and which ones there are of how many.
-#[inline(always)]
-fn each_tap(patches: &Patches, line: &Line, mut each: impl FnMut(*const f32, *mut f32, Range<usize>, usize)) {
-    let (len, [middle, inner]) = (line.len, patches.inner);
-    let (is_alike, mut is_seen) = (patches.is_alike(), patches.is_seen(line, [0, 0]));
-    let (mut from_middle, mut to) = (line.from, line.to);
-    // Without a bound a coordinate that is always inside.
-    let (bound, mut first, shifts) = match patches.moving {
-        Some(axis) => (patches.bounds[axis], line.first[axis], [middle.shifts[axis], inner.shifts[axis]]),
-        None => (Bound { extent: len as i64, constant: 0, pixel: one_of(AXES - 1, 1) }, 0, [0, 0]),
-    };
-    for q in 0..middle.extent {
-        let mut from = from_middle;
-        let mut there = bound.inside(first, len);
-        for r in 0..inner.extent {
-            if shifts[1] != 0 && r > 0 {
-                there = bound.inside(first + r as i64 * shifts[1], len);
-            }
-            if !is_alike {
-                is_seen = patches.is_seen(line, [q, r]);
-            }
-            each(from, to, if is_seen { there.clone() } else { 0..0 }, len);
-            from = from.wrapping_offset(inner.a as isize);
-            to = to.wrapping_add(len);
-        }
-        from_middle = from_middle.wrapping_offset(middle.a as isize);
-        first += shifts[0];
+        to = to.wrapping_add(line.pitch);
     }
 }

@@ -55,13 +55,20 @@ pub(in crate::microkernels) trait Register: Copy {
             Self::load(floats.as_ptr())
         }
     }
-    /// The floats from one on and up to another, and zeros for the others. Only those have to be there.
+    /// The floats whose bits are set, and zeros for the others. Only those have to be there.
     #[inline(always)]
-    unsafe fn load_part(from: *const f32, [start, end]: [usize; 2]) -> Self {
+    unsafe fn load_lanes(from: *const f32, bits: u64) -> Self {
+        let all = first_bits(Self::LANES);
+        if bits & all == all {
+            // SAFETY: all of them are there.
+            return unsafe { Self::load(from) };
+        }
         let mut floats = [0.0; WIDEST];
-        for (at, float) in floats.iter_mut().enumerate().take(end).skip(start) {
-            // SAFETY: the caller's promise.
-            *float = unsafe { *from.wrapping_add(at) };
+        for (at, float) in floats.iter_mut().enumerate().take(Self::LANES) {
+            if bits >> at & 1 != 0 {
+                // SAFETY: the caller's promise.
+                *float = unsafe { *from.wrapping_add(at) };
+            }
         }
         // SAFETY: no register is wider than the widest.
         unsafe { Self::load(floats.as_ptr()) }
@@ -97,11 +104,23 @@ pub(in crate::microkernels) trait Register: Copy {
 /// Floats of the widest register.
 const WIDEST: usize = 16;
 
+/// Bits of a word, each for a float: some registers of them.
+const WORD: usize = u64::BITS as usize;
+
+/// The first bits, so many of them, or all if there are more.
+#[inline(always)]
+fn first_bits(some: usize) -> u64 {
+    if some >= WORD { !0 } else { (1 << some) - 1 }
+}
+
 /// What an instruction set brings beside that of plain products.
 trait RunsKernel: gemm::Kernel {
+    /// Most rows of a tall tile; 0 if there is none.
+    const TALLEST: usize;
+
     /// Computes one tile.
     /// # Safety
-    /// That of [`tile::tile`], for a shape that [`gemm::Kernel::tile`] has.
+    /// That of [`tile::tile`], for a shape that [`gemm::Kernel::tile`] has; or that of [`tile::tall`], for up to `TALLEST` rows.
     unsafe fn runs_tile(t: &tile::Tile);
     /// Computes a tile of rows that registers hold.
     /// # Safety
@@ -110,7 +129,7 @@ trait RunsKernel: gemm::Kernel {
     /// Gathers the pixels of a line for all taps but the outer ones.
     /// # Safety
     /// That of [`gathered::gather`].
-    unsafe fn gather(patches: &gathered::Patches, line: &gathered::Line);
+    unsafe fn gather(line: &gathered::Line<'_>);
 }
 
 /// Length of the workspace, in floats, for a product of so many columns in pieces of so many terms.
@@ -123,12 +142,13 @@ const GATHERED_ROWS: usize = 256;
 
 /// Length of the workspace, in floats, for a product of so many terms that are gathered.
 pub fn gathered_len(terms: usize) -> usize {
-    GATHERED_ROWS * terms
+    GATHERED_ROWS * terms + WIDEST
 }
 
-/// Length of the workspace, in floats, for a product of so many rows that are gathered, in pieces of so many terms.
+/// Length of the workspace, in floats, for a product of so many rows that are gathered, in pieces of so many terms: lines may lie up to
+/// twice their length apart.
 pub fn gathered_rows_len(rows: usize, piece: usize) -> usize {
-    rows * piece
+    2 * rows * piece + WIDEST
 }
 
 /// Rows `lo..hi` of a product, overwriting C, which begins with row `lo`.

@@ -1,21 +1,32 @@
 //! The registers of each instruction set, and the tiles that are compiled for it.
 
 use super::across::{self, Rows};
-use super::gathered::{Line, Patches, gather};
-use super::tile::{ANY, BY_COLUMN, SOME_COLUMNS, Tile, UNIT_COL, UNIT_ROW, tile};
+use super::gathered::{Line, gather};
+use super::tile::{self, ANY, BY_COLUMN, SOME_COLUMNS, Tile, UNIT_COL, UNIT_ROW, tile};
 use super::{Register, RunsKernel};
 use crate::microkernels::gemm;
 
 /// Compiles the tiles of an instruction set: for so many rows, so many registers of columns; for `unit` steps of A by themselves, or
-/// for `any` steps alone.
+/// for `any` steps alone. Then tall ones, of more rows.
 macro_rules! tiles {
-    ($kernel:ty, $register:ty, $steps:ident, $(#[$features:meta])? { $($rows:literal: $($vectors:literal)+;)+ }) => {
+    (
+        $kernel:ty, $register:ty, $steps:ident, $(#[$features:meta])?
+        { $($rows:literal: $($vectors:literal)+;)+ } $(tall, up to $tallest:literal: $($tall:literal)+)?
+    ) => {
         impl RunsKernel for $kernel {
+            const TALLEST: usize = 0 $(+ $tallest)?;
+
             unsafe fn runs_tile(t: &Tile) {
                 $(#[$features])?
                 unsafe fn one<const ROWS: usize, const VECTORS: usize, const STEP: u8, const EDGE: bool>(t: &Tile) {
                     // SAFETY: the caller's promises.
                     unsafe { tile::<$register, ROWS, VECTORS, STEP, EDGE>(t) }
+                }
+                $(#[$features])?
+                #[allow(dead_code, reason = "not every instruction set has tall tiles")]
+                unsafe fn tall<const ROWS: usize>(t: &Tile) {
+                    // SAFETY: the caller's promises.
+                    unsafe { tile::tall::<$register, ROWS>(t) }
                 }
                 // SAFETY: the caller's promises, for a shape known at compile time.
                 unsafe {
@@ -25,6 +36,7 @@ macro_rules! tiles {
                         })+
                         $($(($rows, $vectors) if t.by_column => one::<$rows, $vectors, BY_COLUMN, true>(t),
                         ($rows, $vectors) => tiles!(@$steps t, $rows, $vectors),)+)+
+                        $($(($tall, 1) => tall::<$tall>(t),)+)?
                         (rows, vectors) => unreachable!("no tile of {rows} rows x {vectors} vectors"),
                     }
                 }
@@ -40,14 +52,14 @@ macro_rules! tiles {
                 unsafe { compiled(t) }
             }
 
-            unsafe fn gather(patches: &Patches, line: &Line) {
+            unsafe fn gather(line: &Line<'_>) {
                 $(#[$features])?
-                unsafe fn compiled(patches: &Patches, line: &Line) {
+                unsafe fn compiled(line: &Line<'_>) {
                     // SAFETY: the caller's promises.
-                    unsafe { gather::<$register>(patches, line) }
+                    unsafe { gather::<$register>(line) }
                 }
                 // SAFETY: the caller's promises.
-                unsafe { compiled(patches, line) }
+                unsafe { compiled(line) }
             }
         }
     };
@@ -135,6 +147,16 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_lanes(from: *const f32, bits: u64) -> __m256 {
+            // SAFETY: as above.
+            unsafe {
+                let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                let is_set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits as i32), lanes), lanes);
+                _mm256_maskload_ps(from, is_set)
+            }
+        }
+
+        #[inline(always)]
         unsafe fn store_some(self, to: *mut f32, some: usize) {
             // SAFETY: as above, for writes. A masked store is slow on some machines.
             unsafe {
@@ -212,9 +234,9 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load_part(from: *const f32, [start, end]: [usize; 2]) -> __m512 {
+        unsafe fn load_lanes(from: *const f32, bits: u64) -> __m512 {
             // SAFETY: as above.
-            unsafe { _mm512_maskz_loadu_ps(lanes(end) & !lanes(start), from) }
+            unsafe { _mm512_maskz_loadu_ps(bits as __mmask16, from) }
         }
 
         #[inline(always)]
@@ -259,6 +281,7 @@ mod x86 {
             1: 1 2 4; 2: 1 2 4; 3: 1 2 4; 4: 1 2 4; 5: 1 2 4; 6: 1 2 4; 7: 1 2; 8: 1 2;
             9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2;
         }
+        tall, up to 28: 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28
     }
 }
 

@@ -283,21 +283,42 @@ fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
     let mut random = Random(7);
     for seed in 0..CONVOLUTIONS {
         let conv = Conv::any(&mut random, seed);
-        for (kind, nest) in [conv.forward(false), conv.forward(true), conv.gradient()].into_iter().enumerate() {
-            let [x, b] = conv.operands(&nest, seed);
-            let wanted = exact(&nest, conv.origin(), &x, &b);
-            let mut bits: Option<Vec<u32>> = None;
-            for (isa, gathered) in Isa::available().into_iter().flat_map(|isa| ways(&nest).map(|way| (isa, way))) {
-                for step in [rows(&nest), 1 + random.next(40) as usize] {
-                    let nest = Nest { gathered, ..nest };
-                    let what = format!("{conv:?}, kind {kind}, {isa:?}, read in way {gathered}, {step} rows a call");
-                    let found = computed(isa, &nest, conv.origin(), x.as_ptr(), b.as_ptr(), step);
-                    close(&nest, &wanted, &found, &what);
-                    if isa.fuses() {
-                        let found: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
-                        assert!(*bits.get_or_insert_with(|| found.clone()) == found, "{what}: other bits");
-                    }
-                }
+        for nest in [conv.forward(false), conv.forward(true), conv.gradient()] {
+            check_in_any_cut(&conv, &nest, &mut random, seed);
+        }
+    }
+}
+
+/// Gradients of as many taps as are gathered together, of lines about as long as a tall tile's are apart.
+#[test]
+fn gradients_of_any_number_of_taps_are_sums_of_products_in_any_cut() {
+    let mut random = Random(13);
+    let few = Conv { n: 2, size: [7, 0], c: 0, o: 16, kernel: [1; 2], stride: [1; 2], ..Conv::of_planes(&mut random) };
+    let few = Conv { dilation: [1; 2], pad: [0; 2], ..few };
+    for (taps, width) in (1..=GATHERED_TERMS as i64).flat_map(|taps| [15, 16, 29, 32, 33].map(|width| (taps, width))) {
+        let conv = Conv { size: [7, width], c: taps, ..few };
+        check_in_any_cut(&conv, &conv.gradient(), &mut random, taps as u64);
+        if let Some(channels) = Some(taps / 9).filter(|_| taps % 9 == 0) {
+            let conv = Conv { c: channels, kernel: [3; 2], pad: [1; 2], ..conv };
+            check_in_any_cut(&conv, &conv.gradient(), &mut random, taps as u64);
+        }
+    }
+}
+
+/// A product is the sums in f64, and has the same bits however its rows are cut and its left operand is read.
+fn check_in_any_cut(conv: &Conv, nest: &Nest, random: &mut Random, seed: u64) {
+    let [x, b] = conv.operands(nest, seed);
+    let wanted = exact(nest, conv.origin(), &x, &b);
+    let mut bits: Option<Vec<u32>> = None;
+    for (isa, gathered) in Isa::available().into_iter().flat_map(|isa| ways(nest).map(|way| (isa, way))) {
+        for step in [rows(nest), 1 + random.next(40) as usize] {
+            let nest = Nest { gathered, ..*nest };
+            let what = format!("{conv:?}, {nest:?}, {isa:?}, {step} rows a call");
+            let found = computed(isa, &nest, conv.origin(), x.as_ptr(), b.as_ptr(), step);
+            close(&nest, &wanted, &found, &what);
+            if isa.fuses() {
+                let found: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
+                assert!(*bits.get_or_insert_with(|| found.clone()) == found, "{what}: other bits");
             }
         }
     }

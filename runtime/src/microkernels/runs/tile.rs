@@ -58,10 +58,13 @@ pub(super) const SOME_COLUMNS: u8 = 4;
 /// Most pointers into A.
 const MOST: usize = 12;
 
-/// Writes a body out for each index below a constant of the caller's, 12 at most, in which the index is a constant. A loop would
-/// do if it were unrolled before the optimizer decides what lies in memory; one with a long body is not, and then every sum
+/// Writes a body out for each index below a constant of the caller's, 12 at most, or 28 rows of a tall tile, in which the index is a
+/// constant. A loop would do if it were unrolled before the optimizer decides what lies in memory; one with a long body is not, and then every sum
 /// goes to the stack after every term. In release builds a second round of optimizations finds that out, in others there is none.
 macro_rules! each {
+    (tall $i:ident < $n:ident => $body:block) => {
+        each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27)
+    };
     ($i:ident < $n:ident => $body:block) => { each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11) };
     (@ $i:ident, $n:ident, $body:block, $($at:literal)+) => {{
         $(if const { $at < $n } {
@@ -252,5 +255,46 @@ unsafe fn term<
                 }
             }
         }
+    }
+}
+
+/// From one row of a tall tile to the next in the left operand: a constant, so that one pointer reaches all of them.
+pub(super) const PITCH: usize = 32;
+
+/// Computes a tile of `ROWS` rows, more than other tiles have, and one register of columns, perhaps in part: each term of the right operand
+/// is read once for all of them. There is a register for every sum, none for a second pointer.
+/// # Safety
+/// That of [`tile`]; rows are [`PITCH`] apart in A, terms are adjacent, and all rows have all of them.
+#[inline(always)]
+pub(super) unsafe fn tall<R: Register, const ROWS: usize>(t: &Tile) {
+    let [outer, middle] = t.around;
+    let len = t.parts[1].len;
+    debug_assert!(t.row == PITCH as isize && t.col == 1 && t.cols <= R::LANES && !t.by_column);
+    debug_assert!(t.parts[0].runs == 0 && t.parts[1].runs == 1 && t.parts[2].runs == 0);
+    // SAFETY: the caller's promises, for all of this.
+    unsafe {
+        let mut acc = [R::zero(); ROWS];
+        for i in 0..outer.count {
+            for j in 0..middle.count {
+                let mut a = t.a.wrapping_offset((i * outer.a + j * middle.a) as isize);
+                let mut b = t.b.wrapping_offset((i * outer.b + j * middle.b) as isize);
+                for _ in 0..len {
+                    let column = R::load(b);
+                    each!(tall I < ROWS => {
+                        acc[I] = acc[I].mul_add(R::splat(a.wrapping_add(I * PITCH)), column);
+                    });
+                    a = a.wrapping_add(1);
+                    b = b.wrapping_offset(t.b_row);
+                }
+            }
+        }
+        if t.accumulate {
+            each!(tall I < ROWS => {
+                acc[I] = R::load_some(t.c.wrapping_add(I * t.ldc), t.cols).add(acc[I]);
+            })
+        }
+        each!(tall I < ROWS => {
+            acc[I].store_some(t.c.wrapping_add(I * t.ldc), t.cols);
+        })
     }
 }
