@@ -403,8 +403,9 @@ fn noise_is_drawn_once_by_the_kernel_that_adds_it() {
     kernel 0: B x 4, 52*B FLOP, 40*B + 112 bytes
       %3 = dot x, mean_of.dense1.weight : f32[B,4]                   # mean_of.dense1
       materialize %6                                                 # for kernels 1, 3, 5: used in another shape
-    kernel 1: b B, i 2, 158*B FLOP, 32*B bytes                       # %6 comes from kernel 0, over B x 4
+    kernel 1: b B, i 2, 158*B FLOP, 40*B bytes                       # %6 comes from kernel 0, over B x 4
       materialize %60                                                # for kernel 5: to rematerialize it takes 13 operations, 2 reads, 2 writes
+      materialize %62                                                # for kernel 5: exp runs once
       materialize %63                                                # for kernels 2, 6: a matmul reads memory
     kernel 2: B x 6, 66*B + 1 FLOP, 56*B + 100 bytes                 # a matmul
       %65 = dot %63, y.dense1.weight : f32[B,6]                      # y.dense1

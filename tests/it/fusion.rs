@@ -445,6 +445,57 @@ fn a_variance_down_the_columns_is_one_pass_with_its_sum() {
 }
 
 #[test]
+fn a_map_of_two_values_that_lie_elsewhere_is_kept() {
+    assert_snapshot!(fused(|b| {
+        let turned = [x(b, "x", 6), x(b, "y", 6)].map(|x| {
+            let split = b.reshape(x, Shape(vec![Dim::B, Dim::Fixed(2), Dim::Fixed(3)]));
+            b.transpose(split, &[0, 2, 1])
+        });
+        let product = b.mul(turned[0], turned[1]);
+        let shape = b.shape(product);
+        let sum = b.sum(product, &[0, 1]);
+        let sum = b.broadcast(sum, &shape, &[2]);
+        b.mul(product, sum)
+    }), @"
+    kernel 0: b B, i 3, j 2, 12*B FLOP, 72*B + 8 bytes
+      %6 = mul x[b, j, i], y[b, j, i] : f32[B,3,2]
+      %7 = sum %6 over 0,1 : f32[2]
+      materialize %6                                                 # for kernel 1: to rematerialize it takes 1 operation, 2 reads
+    kernel 1: 3*B x 2, 6*B FLOP, 48*B + 8 bytes                      # %7 is known when kernel 0 is done
+      %9 = mul %6, %7.col : f32[B,3,2]
+      materialize %9                                                 # output y
+    in all: 2 kernels, 18*B FLOP, 120*B + 16 bytes
+    unfused: 18*B FLOP, 240*B + 16 bytes
+    ");
+}
+
+#[test]
+fn what_is_transposed_and_then_repeated_is_copied_in_between() {
+    assert_snapshot!(fused(|b| {
+        let x = x(b, "x", 6);
+        let shape = Shape([Dim::B, Dim::Fixed(3), Dim::Fixed(5), Dim::Fixed(2)].to_vec());
+        let z = input(b, "z", TensorType::f32(shape.clone()));
+        let bent = b.tanh(x);
+        let split = b.reshape(bent, Shape(vec![Dim::B, Dim::Fixed(2), Dim::Fixed(3)]));
+        let turned = b.transpose(split, &[0, 2, 1]);
+        let repeated = b.broadcast(turned, &shape, &[0, 1, 3]);
+        b.mul(repeated, z)
+    }), @"
+    kernel 0: B x 6, 6*B FLOP, 48*B bytes
+      %2 = tanh x : f32[B,6]
+      materialize %2                                                 # for kernel 1: used in another shape
+    kernel 1: b B, i 3, j 2, 6*B FLOP, 48*B bytes                    # %2 comes from kernel 0, over B x 6
+      %5 = add %2[b, j, i], -0 : f32[B,3,2]
+      materialize %5                                                 # for kernel 2: used in another shape
+    kernel 2: b 3*B, i 5, j 2, 30*B FLOP, 264*B bytes                # %5 comes from kernel 1, over 3*B x 2
+      %7 = mul %5[b, j], z : f32[B,3,5,2]
+      materialize %7                                                 # output y
+    in all: 3 kernels, 42*B FLOP, 360*B bytes
+    unfused: 42*B FLOP, 408*B bytes
+    ");
+}
+
+#[test]
 fn what_several_values_are_made_of_is_kept_instead_of_them() {
     let fused = fused(|b| {
         let (x, w) = (x(b, "x", 3), parameter(b, "w", &[3, 4]));

@@ -9,7 +9,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Content, Location, Plan, Work, parallel_regions, plan, text};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::{Isa, Machine, tile};
-use gradloom_runtime::types::{Shape, TensorType};
+use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
 use crate::budget::share;
@@ -72,6 +72,25 @@ fn what_a_product_is_made_of_is_computed_with_its_rows() {
 #[test]
 fn rows_that_are_multiplied_in_one_go_need_no_group() {
     assert!(planned(&graph(37, |_, _, product| vec![product]), 256).0.groups.is_empty());
+}
+
+/// 64 rows times a matrix of 1.5 MiB, whose columns are then gone through as rows.
+#[test]
+fn a_large_right_operand_is_not_read_for_every_few_rows() {
+    let groups = |columns: usize| {
+        let mut b = Builder::new(Graph::default());
+        let x = handmade::input(&mut b, "x", matrix(128));
+        let w = handmade::input(&mut b, "w", TensorType::f32(Shape::fixed(&[128, 49 * columns])));
+        let bent = b.tanh(x);
+        let product = b.dot(bent, w, false, false);
+        let split = b.reshape(product, Shape(vec![Dim::B, Dim::Fixed(columns), Dim::Fixed(49)]));
+        let turned = b.transpose(split, &[0, 2, 1]);
+        let result = b.exp(turned);
+        handmade::output(&mut b, Role::Output(0), result);
+        planned(&b.finish(), 64).0.groups.len()
+    };
+    assert_eq!(groups(64), 0, "13 tiles would read it instead of one");
+    assert_eq!(groups(32), 1, "half as much stays in the cache");
 }
 
 #[test]

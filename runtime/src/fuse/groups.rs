@@ -295,12 +295,13 @@ impl<'a> Growing<'a> {
 
     /// Takes the kernel after its last with so many rows of each point, or with none if it adds up over them.
     fn takes(&mut self, next: usize, rows: usize) -> bool {
-        let kernel = &self.fused.kernels[next];
+        let before = self.streamed_again();
         self.group.rows.push(rows);
         self.group.kernels.end += 1;
-        let own = right_operand(kernel, self.budget);
+        let own = right_operand(&self.fused.kernels[next], self.budget);
         let right = [0, 1].map(|part| self.right[part].saturating_add(own[part]));
-        let more = self.reread(right) - self.reread(self.right);
+        let more =
+            (self.reread(right) - self.reread(self.right)).saturating_add(self.streamed_again().saturating_sub(before));
         let taken = self.is_large(next) && self.can_take(next) && {
             self.apart = self.refusal(next, more);
             self.apart.is_none()
@@ -376,11 +377,30 @@ impl<'a> Growing<'a> {
         Some(part.saturating_mul(4).saturating_mul(self.group.whole(self.fused)))
     }
 
+    /// How many tiles there are of as many rows as a product computes in one go.
+    fn tiles(&self) -> usize {
+        let most = self.group.rows.iter().max().map_or(1, |rows| (*rows).max(1));
+        self.group.points().at(self.budget.max_batch) / (self.budget.rows / most).max(1)
+    }
+
     /// What all tiles read again of right operands that would stay in the cache if their products ran one after the other.
     fn reread(&self, [all, staying]: [usize; 2]) -> usize {
-        let most = self.group.rows.iter().max().map_or(1, |rows| (*rows).max(1));
-        let tiles = self.group.points().at(self.budget.max_batch) / (self.budget.rows / most).max(1);
-        if all > self.budget.cache { staying.saturating_mul(tiles) } else { 0 }
+        if all > self.budget.cache { staying.saturating_mul(self.tiles()) } else { 0 }
+    }
+
+    /// What they read again of right operands that do not stay there, because tiles have fewer rows than a product computes in one go. In
+    /// the form of Winograd that is an image or less anyway.
+    fn streamed_again(&self) -> usize {
+        let Budget { max_batch, cache, rows, .. } = *self.budget;
+        let tiles = self.tiles();
+        let streamed = self.group.kernels.clone().map(|index| {
+            let kernel = &self.fused.kernels[index];
+            let [bytes, _] = right_operand(kernel, self.budget);
+            let alone = kernel.row_count().at(max_batch).div_ceil(rows.max(1));
+            let is_streamed = bytes > cache && kernel.winograd_windows().is_none();
+            if is_streamed { bytes.saturating_mul(tiles.saturating_sub(alone)) } else { 0 }
+        });
+        streamed.fold(0, usize::saturating_add)
     }
 
     fn finished(mut self) -> Option<Group> {

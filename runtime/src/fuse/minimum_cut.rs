@@ -91,8 +91,10 @@ impl Ctx<'_> {
         let mut elsewhere = 0;
         while let Some((reader, id)) = open.pop() {
             let (base, class) = read_access(self.g, id, domain);
-            // What there is one of per row or per column costs next to nothing.
-            if class != Class::Element || matches!(self.g[base].op, Op::Const(_) | Op::Iota(_)) {
+            // What there is one of per row or per column costs next to nothing. What lies elsewhere costs as much as any element, even
+            // if it is repeated: it cuts the elements of a row into short runs.
+            let is_other = class == Class::Other;
+            if class != Class::Element && !is_other || matches!(self.g[base].op, Op::Const(_) | Op::Iota(_)) {
                 continue;
             }
             if let Some(&(needed, _)) = places.get(&base) {
@@ -105,11 +107,11 @@ impl Ctx<'_> {
             let node = &self.g[base];
             let home = self.home[base.index()].is_some();
             let map = node.op.is_map() && !self.stored[base.index()] && !self.loops.is_outside(base);
-            let computable = map && Domain::of(&node.ty.shape) == domain;
+            let computable = map && !is_other && Domain::of(&node.ty.shape) == domain;
             let load = match () {
                 // Truth values have no place in memory, and what is not computed elsewhere is computed here.
                 () if computable && (node.ty.dtype == DType::Bool || !home) => NEVER,
-                () if !map && read.contains(base) => 0,
+                () if (!map || is_other) && read.contains(base) => 0,
                 () if self.stored[base.index()] || node.op.is_leaf() => TRANSFER,
                 () => 2 * TRANSFER,
             };

@@ -128,6 +128,10 @@ impl Ctx<'_> {
         let mut seen = Nodes::default();
         while let Some(id) = open.pop() {
             let (base, class) = read_access(self.g, id, domain);
+            if class == Class::Other && base != start && !is_free(&self.g[base].op) {
+                effort.reads += usize::from(seen.insert(base) && !read.contains(base));
+                continue;
+            }
             if class != Class::Element || !seen.insert(base) {
                 continue;
             }
@@ -148,6 +152,11 @@ impl Ctx<'_> {
         }
         effort
     }
+}
+
+/// Whether a value takes nothing to read.
+fn is_free(op: &Op) -> bool {
+    matches!(op, Op::Const(_) | Op::Iota(_))
 }
 
 /// Whether a map costs about as much as a few additions.

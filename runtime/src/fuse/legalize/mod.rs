@@ -58,6 +58,7 @@ const RULES: &[Rule] = &[
     Rule { name: "moved-leaf", apply: movement::moved_leaf },
     Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },
     Rule { name: "repeated-in-its-shape", apply: repeated_in_another_shape },
+    Rule { name: "repeated-transposition", apply: movement::repeated_transposition },
 ];
 
 /// The same computation as a graph that kernels can compute.

@@ -227,3 +227,25 @@ pub(super) fn scattered_rows_of_batches(b: &mut Builder, node: &Node, _: &[bool]
     let added = b.mask(here, repeated);
     Some(if places == 0 { added } else { b.sum(added, &own[..places]) })
 }
+
+/// What is transposed and then repeated is copied in between: where it lies each element is on a line of its own, and is read there every
+/// time. Measured with 64 x 7 x 7 elements a sample that windows of 2 x 2 repeat in two kernels: 433 and 487 us without a copy, 173 and
+/// 168 with one, which takes 40 (AMD Zen 5).
+pub(super) fn repeated_transposition(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Broadcast(axes) = &node.op else { return None };
+    let operand = *node.operands.first()?;
+    let mut x = operand;
+    while b[x].op == Op::Reshape {
+        x = b[x].operands[0];
+    }
+    let Op::Transpose(order) = &b[x].op else { return None };
+    let turned =
+        order.last().is_some_and(|&last| last + 1 != order.len() && b[x].ty.shape.0.last() != Some(&Dim::Fixed(1)));
+    let from = bases(b.graph(), x);
+    let computed = from.iter().all(|&base| !b[base].op.is_leaf());
+    if axes.is_empty() || !turned || !computed || b.ty(operand).dtype != DType::F32 {
+        return None;
+    }
+    let copy = b.offset(operand, -0.0);
+    Some(b.push(node.op.clone(), &[copy], node.ty.clone()))
+}
