@@ -242,3 +242,17 @@ fn an_operand_is_copied_where_tiles_use_its_lines_in_part() {
     assert_eq!(left(Isa::Avx2, 256, [1, 128]), Left::InPlace);
     assert_eq!(left(Isa::Avx2, 777, [777, 1]), Left::InPlace);
 }
+
+#[test]
+fn an_operand_whose_lines_compete_is_copied_where_many_columns_repay_it() {
+    let copied = |isa, cols, steps| matmul::left(&Machine::of(isa), cols, steps) != Left::InPlace;
+    // Terms are adjacent: the least multiple of a panel that is worth it, with lines half a page or a page apart.
+    for (isa, panel) in [(Isa::Avx512, 32), (Isa::Avx2, 16), (Isa::Neon, 16)] {
+        for apart in [512, 1024] {
+            assert_eq!([16, 17].map(|panels| copied(isa, panels * panel, [apart, 1])), [false, true]);
+        }
+    }
+    // Rows are: twelve use most of a line, six less than half.
+    assert_eq!([128, 129].map(|cols| copied(Isa::Avx512, cols, [1, 512])), [false, true]);
+    assert_eq!([32, 33].map(|cols| copied(Isa::Avx2, cols, [1, 512])), [false, true]);
+}

@@ -299,23 +299,41 @@ const LINE: usize = 64;
 const PARTLY_COLUMNS: usize = 192;
 
 /// How a block of the left operand is read: its steps are those from row to row and from term to term. As a rule where it lies:
-/// broadcasts come from anywhere. But a tile that meets a new cache line at every step, or whose lines compete for places in a
-/// cache, repays a copy when it comes round often enough: measured with lines a page apart, 81 to 116 GFLOP/s with AVX2, 160 to 176
-/// with AVX-512; half a page apart, 66 to 66 and 74 to 77 with AVX2, 93 to 134 and 143 to 149 with AVX-512. Where rows are adjacent, a
-/// tile of six uses 24 bytes of each line, so every line is met three times in a pass over the rows, and it is gone each time if the
-/// rows are many: measured with AVX2, 256 rows by 256 columns, 73 to 78 GFLOP/s, 384 by 384, 69 to 82, 1000 by 1000, 62 to 74; 128
-/// by 256, 82 to 79. Twelve rows leave less to be met again: with AVX-512, 640 by 640, 138 to 132, 768 by 768, 126 to 145.
+/// broadcasts come from anywhere. But where lines compete for places in a cache, or a tile uses a part of each, a copy is repaid
+/// when tiles come round often enough, once for each panel of columns. Where rows are adjacent, a tile of six uses 24 bytes of each
+/// line, so every line is met three times in a pass over the rows, and it is gone each time if the rows are many: measured with
+/// AVX2, 256 rows by 256 columns, 73 to 78 GFLOP/s, 384 by 384, 69 to 82, 1000 by 1000, 62 to 74; 128 by 256, 82 to 79. Twelve rows
+/// leave less to be met again: with AVX-512, 640 by 640, 138 to 132, 768 by 768, 126 to 145.
 pub const fn left(machine: &Machine, cols: usize, [row, col]: [usize; 2]) -> Left {
     let apart = if row > col { row } else { col };
     let used = machine.tile.rows * size_of::<f32>();
     let most = if 2 * used <= LINE { 1 << 16 } else { 1 << 19 };
     if row != 1 && col != 1 {
         Left::Scattered
-    } else if apart.is_multiple_of(machine.conflict / 2 / size_of::<f32>()) && cols > 2 * machine.tile.cols {
+    } else if apart.is_multiple_of(machine.conflict / 2 / size_of::<f32>()) && cols > repaid_by(machine, col) {
         Left::Conflicting(apart.saturating_mul(4))
     } else if row == 1 && cols >= PARTLY_COLUMNS && apart.saturating_mul(cols) >= most {
         Left::Partly(used)
     } else {
         Left::InPlace
     }
+}
+
+/// Most columns of a product that do not repay a copy of a left operand whose lines compete for places in a cache. Where terms are
+/// adjacent, each line serves sixteen steps before it is gone. Where rows are, a tile meets a line at every step, of which twelve
+/// rows use most. Measured with 256 rows and terms, lines half a page and a page apart, GFLOP/s in place and copied (AMD Zen 5):
+///
+/// | adjacent | 64 columns | 128 | 256 | 512 | 1024 |
+/// | --- | --- | --- | --- | --- | --- |
+/// | terms, AVX-512 | 259, 223 | 260, 240 | 254, 249 | 255, 249; 235, 240 | 206, 220 |
+/// | terms, AVX2 | 129, 119 | 129, 124 | 127, 127 | 119, 122 | |
+/// | rows, AVX-512 | 256, 225 | 260, 239; 246, 230 | 244, 242; 244, 249 | 252, 249; 241, 238 | 207, 228 |
+/// | rows, AVX2 | 127, 118; 89, 110 | 127, 123; 90, 120 | 114, 127; 84, 125 | 107, 121 | |
+const fn repaid_by(machine: &Machine, col: usize) -> usize {
+    let panels = match col {
+        1 => 16,
+        _ if 2 * machine.tile.rows * size_of::<f32>() > LINE => 4,
+        _ => 2,
+    };
+    panels * machine.tile.cols
 }
