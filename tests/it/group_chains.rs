@@ -107,7 +107,7 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
     batches of up to 20 rows
     parameters 0.0 KiB
     arena 20.0 KiB, without sharing 20.0 KiB
-    scratch 40.7 KiB a thread
+    scratch 41.1 KiB a thread
     group by b, i, j: kernels 0, 1
       in tiles of 256 points: products compute 256 rows in one go
       in units of 16 rows: one sample has several
@@ -116,12 +116,13 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
       stage 0 4 vectors of 4 at a time: 16 in a run
       stage 1 2 vectors of 4 at a time: 16 in a run
       stage 2 4 vectors of 4 at a time: 16 in a run
+      each stage for 8 rows: none waits for its sum, and 1.0 KiB stay in the first cache
       tile %16               scratch 0..4096, to kernel 1
       lanes of %10           scratch 4096..4112
       lanes of %14           scratch 4112..4128
-      row of %13             scratch 4128..4144
-      block of %9            scratch 4144..8240
-      workspace of %9        scratch 8240..10416
+      row of %13             scratch 4128..4256
+      block of %9            scratch 4256..8352
+      workspace of %9        scratch 8352..10528
     kernel 1: b B, i 2, j 16, k 8
       matmul called: left operand read in place, right operand read in place
       elements 4 vectors of 4 at a time: 8 in a run

@@ -73,6 +73,9 @@ fn no_choice_changes_a_bit() {
         });
         same("right operand", tiling, true);
     }
+    let mut tiling = pick.clone();
+    let together = tiling.kernels.iter_mut().filter_map(|kernel| kernel.turns.take()).count();
+    same("rows that take each stage together", tiling, together > 0);
     same("tile", Tiling { m_tile: 128, ..pick.clone() }, true);
     assert!(!fused.groups.is_empty() && apart.groups.is_empty());
     assert!(run(&apart, tile(&apart, 300, pick.machine)) == expected, "kernels one after the other");
@@ -93,7 +96,7 @@ fn no_choice_changes_a_bit() {
         }
     });
     same("prefetch", tiling, differs);
-    assert_eq!(changed, 6);
+    assert_eq!(changed, 7);
 }
 
 #[test]
@@ -113,6 +116,7 @@ fn every_choice_says_why() {
     kernel 0
       stage 0 4 vectors of 4 at a time: 2 in a run
       stage 1 2 vectors of 4 at a time: 2 in a run
+      each stage for 8 rows: none waits for its sum, and 0.5 KiB stay in the first cache
       on one thread: about 6 ns
     kernel 1
       matmul written out: 48 multiplications
@@ -130,6 +134,7 @@ fn every_choice_says_why() {
     kernel 0
       stage 0 in vectors of 8; prefetched 1024 ahead: 3.9 MiB do not stay in the second cache
       stage 1 in vectors of 8
+      each stage for 4 rows: none waits for its sum, and 16.0 KiB stay in the first cache
     kernel 1
       matmul called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
       elements in vectors of 8; prefetched 1024 ahead: 2.0 MiB do not stay in the second cache
@@ -255,4 +260,18 @@ fn an_operand_whose_lines_compete_is_copied_where_many_columns_repay_it() {
     // Rows are: twelve use most of a line, six less than half.
     assert_eq!([128, 129].map(|cols| copied(Isa::Avx512, cols, [1, 512])), [false, true]);
     assert_eq!([32, 33].map(|cols| copied(Isa::Avx2, cols, [1, 512])), [false, true]);
+}
+
+#[test]
+fn short_rows_take_each_stage_together() {
+    let rows = |cols: usize| {
+        let mut b = Builder::new(Graph::default());
+        let shape = Shape([Dim::B].into_iter().chain([2, 16, cols].map(Dim::Fixed)).collect());
+        let x = handmade::input(&mut b, "x", TensorType::f32(shape));
+        let share = handmade::softmax(&mut b, x);
+        handmade::output(&mut b, Role::Output(0), share);
+        let tiling = tile(&fuse(&simplify(&b.finish())), 64, Machine::of(Isa::Avx2));
+        tiling.kernels[0].turns.map(|turns| turns.rows)
+    };
+    assert_eq!([16, 128, 256, 512, 1024, 4096].map(rows), [Some(8), Some(8), Some(8), Some(4), Some(2), None]);
 }

@@ -32,6 +32,8 @@ pub(super) struct Canonical {
     pub(super) product: Option<ProductRows>,
     /// As in [`KernelTiling`](crate::tiling::KernelTiling).
     pub(super) stages: Vec<StageTiling>,
+    /// How many rows take each stage together, if several do.
+    pub(super) turns: Option<usize>,
     pub(super) in_loop: bool,
     pub(super) rows_of_point: usize,
 }
@@ -88,6 +90,7 @@ impl Canonical {
             spills,
             product,
             stages: tiling.stages.clone(),
+            turns: tiling.turns.map(|turns| turns.rows),
             in_loop: fused.loop_of(index).is_some(),
             rows_of_point: fused.rows_of_point(index),
         };

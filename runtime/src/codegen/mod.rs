@@ -23,6 +23,7 @@ mod recording;
 mod row;
 mod shared;
 mod stage;
+mod turns;
 mod runs;
 mod view;
 mod steps;
@@ -284,11 +285,15 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             self.fill_rows(self.lo);
             self.stages();
         } else if !self.rows_in_wide() {
-            let (lo, hi) = (self.lo, self.hi);
-            self.rows(lo, hi, |emit, row| {
-                emit.fill_rows(row);
-                emit.stages();
-            });
+            if let Some(at_once) = self.canonical.turns {
+                self.rows_in_turns(at_once);
+            } else {
+                let (lo, hi) = (self.lo, self.hi);
+                self.rows(lo, hi, |emit, row| {
+                    emit.fill_rows(row);
+                    emit.stages();
+                });
+            }
         }
         self.finish_moments();
     }

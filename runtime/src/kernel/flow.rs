@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{Access, Affine, Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, Mode, SumOrder, What, Write};
+use super::{
+    Access, Affine, Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, LANES, Mode, SumOrder, What, Write,
+};
 use crate::ir::NodeId;
 use crate::ir::ops::{Form, Reduction};
 use crate::types::{DType, Dim};
@@ -292,6 +294,11 @@ impl Kernel {
             }
         }
         found
+    }
+
+    /// Floats of a row in scratch: whole lanes.
+    pub fn padded_cols(&self) -> usize {
+        self.cols().next_multiple_of(LANES)
     }
 
     /// The buffer that this kernel writes a value to for others, as it has it: not a row for each step.

@@ -345,11 +345,6 @@ fn lanes_of_row(kernel: &Kernel, reduction: usize) -> usize {
     if kernel.is_within(reduction) { padded(kernel.results_within(reduction)) } else { LANES }
 }
 
-/// Floats of a row of a value that a later stage reads.
-fn spilled_row(kernel: &Kernel) -> usize {
-    padded(kernel.cols())
-}
-
 /// Takes the memory of a tile of what a kernel writes for others of its group, the last of which is given.
 fn tile(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena, (buffer, last): (BufferId, usize)) -> Tile {
     let group = fused.group_of(index).expect("tiles are verified to be those of a group");
@@ -390,7 +385,8 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         }
     }
     for value in kernel.spilled(|buffer| fused.is_computed(buffer)) {
-        result.spills.insert(value, arena.take(Content::Row(value), spilled_row(kernel), last));
+        let rows = tiling.kernels[index].turns.map_or(1, |turns| turns.rows);
+        result.spills.insert(value, arena.take(Content::Row(value), rows * kernel.padded_cols(), last));
     }
     if let Some(dot) = &kernel.dot {
         let at_once = match fused.group_of(index).is_some_and(|group| group.adds_up(index)) {

@@ -14,6 +14,7 @@ mod machine;
 pub mod matmul;
 mod text;
 mod tiles;
+mod turns;
 mod units;
 mod window_prefetch;
 
@@ -30,6 +31,7 @@ pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
 pub use row_prefetch::RowPrefetch;
 pub use tiles::{AT_ONCE, Prefetch, StageTiling, VECTORS, Wide};
+pub use turns::Turns;
 pub use units::{Alone, COLUMNS, Columns, UnitRows, Units};
 pub use window_prefetch::WindowPrefetch;
 
@@ -64,6 +66,8 @@ pub struct KernelTiling {
     pub matmul: Option<Matmul>,
     /// The stages of a row.
     pub stages: Vec<StageTiling>,
+    /// How many rows take each of them together, if several do.
+    pub turns: Option<Turns>,
     /// What several threads share of it, if it is in no group.
     pub units: Units,
     /// What of it is made of parameters once, and kept from run to run.
@@ -92,6 +96,7 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
         tiling.kernels.push(KernelTiling {
             matmul,
             stages,
+            turns: None,
             units,
             kept: None,
             row_prefetch: None,
@@ -100,6 +105,7 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     }
     for index in 0..fused.kernels.len() {
         tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
+        tiling.kernels[index].turns = turns::decide(fused, &tiling, index);
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
         tiling.kernels[index].row_prefetch = row_prefetch::decide(fused, &tiling, index);
         tiling.kernels[index].window_prefetch = window_prefetch::decide(fused, &tiling, index);

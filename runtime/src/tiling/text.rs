@@ -5,7 +5,7 @@ use std::fmt;
 use super::matmul::{Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
     Alone, Columns, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, RowPrefetch, StageTiling,
-    TilePoints, Tiling, UnitRows, Units, Wide, WindowPrefetch,
+    TilePoints, Tiling, Turns, UnitRows, Units, Wide, WindowPrefetch,
 };
 use crate::kernel::{Against, grouped};
 
@@ -38,7 +38,7 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, units, kept, row_prefetch, window_prefetch } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, turns, units, kept, row_prefetch, window_prefetch } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         lines.extend(kept.iter().map(Kept::to_string));
         lines.extend(row_prefetch.iter().map(RowPrefetch::to_string));
@@ -49,6 +49,7 @@ impl Tiling {
                 _ => lines.push(format!("stage {number} {stage}")),
             }
         }
+        lines.extend(turns.iter().map(Turns::to_string));
         if !grouped {
             lines.push(units.to_string());
         }
@@ -225,6 +226,13 @@ impl fmt::Display for StageTiling {
             Prefetch::Cached(bytes) => write!(f, "; not prefetched: {} stay in the second cache", Bytes(bytes)),
             Prefetch::Nothing => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Turns { rows, bytes } = *self;
+        write!(f, "each stage for {rows} rows: none waits for its sum, and {} stay in the first cache", Bytes(bytes))
     }
 }
 
