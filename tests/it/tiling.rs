@@ -76,6 +76,10 @@ fn no_choice_changes_a_bit() {
     let mut tiling = pick.clone();
     let together = tiling.kernels.iter_mut().filter_map(|kernel| kernel.turns.take()).count();
     same("rows that take each stage together", tiling, together > 0);
+    let mut tiling = pick.clone();
+    let stages = tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages);
+    stages.for_each(|stage| stage.constants = !stage.constants);
+    same("constants in registers", tiling, true);
     same("tile", Tiling { m_tile: 128, ..pick.clone() }, true);
     assert!(!fused.groups.is_empty() && apart.groups.is_empty());
     assert!(run(&apart, tile(&apart, 300, pick.machine)) == expected, "kernels one after the other");
@@ -96,7 +100,7 @@ fn no_choice_changes_a_bit() {
         }
     });
     same("prefetch", tiling, differs);
-    assert_eq!(changed, 7);
+    assert_eq!(changed, 8);
 }
 
 #[test]

@@ -101,6 +101,7 @@ impl KernelEmitter<'_, '_> {
         let whole = begins && !kernel.flat && kernel.cols().is_multiple_of(LANES);
         let passage = Passage { down: down.is_some(), prefetch: self.canonical.stages[stage].prefetch, begins, whole };
         let Recorded { body, numbers, places, ends } = record(self.view(), stage, (steps, copies), passage)?;
+        let body = body.with_constants(self.canonical.stages[stage].constants);
         // After a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
         let whole = kernel.is_plain() || row.len() == 1 || row[row.len() - 1].factor().is_multiple_of(LANES);

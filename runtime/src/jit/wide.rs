@@ -56,7 +56,7 @@ fn same(x: f32, y: f32) -> bool {
 
 /// Runs a body over so many elements in both ways.
 fn check(what: &str, compute: Compute<'_>, values: &dyn Fn(usize, usize) -> f32, count: usize, far: usize) {
-    for lanes in lanes() {
+    for (lanes, constants) in lanes().into_iter().flat_map(|lanes| [(lanes, false), (lanes, true)]) {
         let mut recorder = Recorder::default();
         // Addresses that nobody has a register for.
         (0..far).for_each(|_| _ = recorder.address());
@@ -81,7 +81,7 @@ fn check(what: &str, compute: Compute<'_>, values: &dyn Fn(usize, usize) -> f32,
             let next = recorder.add(so_far, sum);
             recorder.set_total(total, next);
         }
-        let body = recorder.finish();
+        let body = recorder.finish().with_constants(constants);
         let Loaded(_pages, function) = load(&body, lanes);
 
         let read: Vec<Vec<f32>> = (0..READ).map(|k| (0..count).map(|i| values(k, i)).collect()).collect();

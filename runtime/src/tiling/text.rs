@@ -216,6 +216,9 @@ impl fmt::Display for StageTiling {
             Wide::Short(elements) => write!(f, "{} vectors of 4 at a time: {elements} in a run", self.vectors)?,
             Wide::None => write!(f, "{} vectors of 4 at a time", self.vectors)?,
         }
+        if self.constants {
+            f.write_str(", constants in registers")?;
+        }
         match self.prefetch {
             Prefetch::Ahead { elements, bytes } => {
                 write!(f, "; prefetched {elements} ahead: {} do not stay in the second cache", Bytes(bytes))

@@ -179,6 +179,8 @@ pub struct Body {
     pub(super) down: bool,
     /// How many of those are side by side, 0 for one.
     pub(super) across: usize,
+    /// Whether constants have registers of their own, as far as there are some.
+    pub(super) constants: bool,
 }
 
 impl Body {
@@ -191,6 +193,11 @@ impl Body {
         Body { across, ..self }
     }
 
+    /// The same with constants in registers all along, which takes longer to begin.
+    pub fn with_constants(self, constants: bool) -> Body {
+        Body { constants, ..self }
+    }
+
     /// Whether something is added up along the run.
     pub fn has_totals(&self) -> bool {
         !self.down && !self.totals.is_empty()
@@ -200,7 +207,7 @@ impl Body {
 /// Writes a body down.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
-    body: Body,
+    pub(super) body: Body,
     /// Where what can be shared is, if it is there.
     known: FxHashMap<Step, Reg>,
 }
@@ -309,11 +316,6 @@ impl Recorder {
         self.push(Step::Binary(op, x.0, y.0))
     }
 
-    /// Whether it is a number for certain.
-    fn is_number(&self, x: Reg) -> bool {
-        matches!(self.body.steps[x.0 as usize], Step::Const(bits) if !f32::from_bits(bits).is_nan())
-    }
-
     fn bits_of(&mut self, bits: u32) -> Reg {
         self.push(Step::Const(bits))
     }
@@ -359,6 +361,9 @@ impl Scalar for Recorder {
     }
 
     fn abs(&mut self, x: Reg) -> Reg {
+        if let Some(known) = self.known_magnitude(x) {
+            return known;
+        }
         let others = self.bits_of(!(1 << 31));
         self.binary(Binary::And, x, others)
     }
@@ -394,6 +399,7 @@ impl Scalar for Recorder {
     fn select(&mut self, mask: Reg, x: Reg, y: Reg) -> Reg {
         // What bounds a number, if it is one, is one instruction.
         match self.body.steps[mask.0 as usize] {
+            Step::Compare(Cmp::Lt, limit, of) if self.is_never_above(of, limit) => return y,
             Step::Compare(Cmp::Lt, of, limit) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Max, x, y),
             Step::Compare(Cmp::Gt, of, limit) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Min, x, y),
             Step::Compare(Cmp::Lt, limit, of) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Min, x, y),

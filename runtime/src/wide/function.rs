@@ -1,7 +1,8 @@
 //! A function that does a body for a run of elements.
 //!
 //! Its arguments are the place of what the caller passes, numbers and then addresses, eight bytes each, and how many bytes the run is
-//! long. Addresses are in general registers all along, sums in vector registers; constants and numbers are read where they are used.
+//! long. Addresses are in general registers all along, sums in vector registers; constants and numbers are read where they are used,
+//! unless the body wants constants in registers.
 //!
 //! A body of rows finds three more after the addresses: how many bytes the columns are long, how many rows there are, and how many
 //! bytes there are from one to the next. All rows of a vector of columns, or of some side by side, come before the next vectors, so that
@@ -40,16 +41,19 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
     let run_len = body.steps.len();
     let body = &with_ends(body, lanes);
     let reads = reads(body);
+    let most = count.saturating_sub(totals + LEAST_FREE);
+    let constants = if body.constants { constants(body, &reads, most) } else { Vec::new() };
     let mut writer = Writer {
         body,
         run_len,
         code: Code::new(form),
-        vectors: Registers::new(count, totals),
+        vectors: Registers::new(count, totals + constants.len()),
         // The first is no mask: it stands for none.
         masks: Registers::new(7, 0),
         reads,
         stack: vec![None; body.steps.len()],
         stack_len: 0,
+        constants,
         part: 0,
         parts,
         lanes,
@@ -80,6 +84,22 @@ fn reads(body: &Body) -> Vec<Vec<usize>> {
     reads
 }
 
+/// The constants that are read, those that are most often first: so many at most.
+fn constants(body: &Body, reads: &[Vec<usize>], most: usize) -> Vec<u32> {
+    let read = body.steps.iter().zip(reads).filter(|(_, reads)| !reads.is_empty());
+    let mut constants: Vec<(usize, u32)> = read
+        .filter_map(|(step, reads)| match step {
+            Step::Const(bits) => Some((reads.len(), *bits)),
+            _ => None,
+        })
+        .collect();
+    constants.sort_by_key(|(reads, _)| std::cmp::Reverse(*reads));
+    constants.into_iter().map(|(_, bits)| bits).take(most).collect()
+}
+
+/// Fewest registers for what happens at an element, beside those of constants.
+const LEAST_FREE: usize = 14;
+
 pub(super) struct Writer<'a> {
     pub(super) body: &'a Body,
     /// How many of its steps are those of the run; the others follow it.
@@ -92,6 +112,8 @@ pub(super) struct Writer<'a> {
     /// Where on the stack a value is, if it is there.
     pub(super) stack: Vec<Option<i32>>,
     pub(super) stack_len: i32,
+    /// The constants in registers, which come ahead of those of sums.
+    constants: Vec<u32>,
     pub(super) part: usize,
     pub(super) parts: usize,
     pub(super) lanes: usize,
@@ -121,6 +143,10 @@ impl Writer<'_> {
         for (index, &register) in registers.iter().enumerate() {
             let place = self.argument_of(index);
             self.code.load(register, RDI, place);
+        }
+        for index in 0..self.constants.len() {
+            let (register, constant) = (self.register_of_constant(index), self.constant(self.constants[index]));
+            self.code.vector(encode::BROADCAST, register, 0, constant, None);
         }
         if !self.body.down {
             match self.body.starts.is_empty() {
@@ -222,6 +248,15 @@ impl Writer<'_> {
         (self.count - 1 - (total * self.parts + part)) as u8
     }
 
+    fn register_of_constant(&self, index: usize) -> u8 {
+        (self.count - 1 - self.body.totals.len() * self.parts - index) as u8
+    }
+
+    /// The register of a constant, if it has one.
+    fn kept_constant(&self, bits: u32) -> Option<u8> {
+        self.constants.iter().position(|&kept| kept == bits).map(|index| self.register_of_constant(index))
+    }
+
     fn next_read(&self, value: u32) -> usize {
         self.reads[value as usize].iter().copied().find(|&at| at >= self.now).unwrap_or(usize::MAX)
     }
@@ -262,7 +297,7 @@ impl Writer<'_> {
     /// A value where it is, if the last operand of an instruction can read it there.
     pub(super) fn anywhere(&mut self, value: u32, pinned: &[u32]) -> Option<Operand> {
         match self.body.steps[value as usize] {
-            Step::Const(bits) => Some(self.constant(bits)),
+            Step::Const(bits) => Some(self.kept_constant(bits).map_or_else(|| self.constant(bits), Operand::Reg)),
             Step::Number(index) if self.code.form == Form::Evex => Some(Operand::Each(RDI, 8 * index as i32)),
             _ => match self.stack[value as usize].filter(|_| self.vectors.holder_of(value).is_none()) {
                 Some(place) => Some(Operand::At(RSP, place)),
@@ -278,6 +313,11 @@ impl Writer<'_> {
         }
         if let Step::LanesOf(total, part) = self.body.steps[value as usize] {
             return Some(self.total(total, part));
+        }
+        if let Step::Const(bits) = self.body.steps[value as usize]
+            && let Some(register) = self.kept_constant(bits)
+        {
+            return Some(register);
         }
         if let Some(register) = self.vectors.holder_of(value) {
             return Some(register);

@@ -14,6 +14,7 @@ mod body;
 mod encode;
 mod function;
 mod instructions;
+mod magnitudes;
 mod registers;
 
 pub use body::{Body, Element, Recorder};
