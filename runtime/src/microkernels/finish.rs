@@ -9,17 +9,32 @@ use crate::kernel::LANES;
 /// Columns that are finished side by side, so that their arithmetic is that of vectors.
 const STRIP: usize = 32;
 
-/// The results of some parts as one: of the largest power of two of them, with those of the others; none for no parts.
-fn merged<T>(parts: Range<usize>, part: &impl Fn(usize) -> T, merge: &impl Fn(T, T) -> T) -> Option<T> {
+/// The results of some parts as one: of the largest power of two of them, with those of the others; the default for no parts. `part` writes
+/// its result, and `merge` adds the later one to the earlier one, where they are: most of them are larger than what is done with them.
+fn merged<T: Default>(parts: Range<usize>, part: &impl Fn(usize, &mut T), merge: &impl Fn(&mut T, &T)) -> T {
+    let mut result = T::default();
     match parts.len() {
-        0 => None,
-        1 => Some(part(parts.start)),
-        count => {
-            let middle = parts.start + count.next_power_of_two() / 2;
-            let left = merged(parts.start..middle, part, merge)?;
-            Some(merge(left, merged(middle..parts.end, part, merge)?))
-        }
+        0 => {}
+        1 => part(parts.start, &mut result),
+        _ => merge_into(&mut result, parts, part, merge),
     }
+    result
+}
+
+fn merge_into<T: Default>(
+    into: &mut T,
+    parts: Range<usize>,
+    part: &impl Fn(usize, &mut T),
+    merge: &impl Fn(&mut T, &T),
+) {
+    if parts.len() == 1 {
+        return part(parts.start, into);
+    }
+    let middle = parts.start + parts.len().next_power_of_two() / 2;
+    merge_into(into, parts.start..middle, part, merge);
+    let mut later = T::default();
+    merge_into(&mut later, middle..parts.end, part, merge);
+    merge(into, &later);
 }
 
 /// The total that each reduction makes, by its number. To look for it among all operations takes as long as a step of a small network,
@@ -64,20 +79,15 @@ pub unsafe extern "C" fn total_of_columns(
     for first in (0..count).step_by(STRIP) {
         let strip = first..(first + STRIP).min(count);
         let len = strip.len();
-        let part = |block: usize| {
+        let part = |block: usize, totals: &mut [f64; STRIP]| {
             // SAFETY: the strip ends at `count <= stride` or before, and `block < blocks`.
             let parts = unsafe { std::slice::from_raw_parts(partials.add(block * stride + first), len) };
-            let mut totals = [total.identity; STRIP];
             totals.iter_mut().zip(parts).for_each(|(total, &part)| *total = f64::from(part));
-            totals
         };
-        let merge = |mut totals: [f64; STRIP], later: [f64; STRIP]| {
-            (total.merge)(&mut totals[..len], &later[..len]);
-            totals
-        };
+        let merge = |totals: &mut [f64; STRIP], later: &[f64; STRIP]| (total.merge)(&mut totals[..len], &later[..len]);
         let mut totals = [total.identity; STRIP];
-        if let Some(found) = merged(0..blocks, &part, &merge) {
-            (total.merge)(&mut totals[..len], &found[..len]);
+        if blocks > 0 {
+            merge(&mut totals, &merged(0..blocks, &part, &merge));
         }
         // SAFETY: the strip ends at `count` or before.
         let out = unsafe { std::slice::from_raw_parts_mut(out.add(first), strip.len()) };
@@ -105,7 +115,7 @@ pub unsafe extern "C" fn total_of_all(reduction: usize, partials: *const f32, bl
     let total = total(reduction);
     // SAFETY: the caller's promise.
     let partials = unsafe { std::slice::from_raw_parts(partials, blocks * LANES) };
-    let block = |block: usize| {
+    let block = |block: usize, result: &mut f64| {
         let lanes = &partials[LANES * block..][..LANES];
         let mut totals: [f64; LANES] = std::array::from_fn(|lane| f64::from(lanes[lane]));
         for len in [8, 4, 2, 1] {
@@ -114,17 +124,16 @@ pub unsafe extern "C" fn total_of_all(reduction: usize, partials: *const f32, bl
             totals[..len].copy_from_slice(&earlier[..len]);
             (total.merge)(&mut totals[..len], &later[..len]);
         }
-        totals[0]
+        *result = totals[0];
     };
-    let merge = |mut left: f64, right: f64| {
-        (total.merge)(std::slice::from_mut(&mut left), &[right]);
-        left
-    };
+    let merge = |left: &mut f64, right: &f64| (total.merge)(std::slice::from_mut(left), std::slice::from_ref(right));
+    let result = if blocks > 0 { merged(0..blocks, &block, &merge) } else { total.identity };
     // SAFETY: the caller's promise.
-    unsafe { *out = merged(0..blocks, &block, &merge).unwrap_or(total.identity) as f32 };
+    unsafe { *out = result as f32 };
 }
 
 /// Means and squared deviations of some rows.
+#[derive(Default)]
 struct Strip {
     rows: f64,
     means: [f64; STRIP],
@@ -132,16 +141,16 @@ struct Strip {
 }
 
 impl Strip {
-    /// Those of both, the rows of `other` being the later ones.
-    fn merged(mut self, other: Strip) -> Strip {
-        let rows = self.rows + other.rows;
-        let (share, weight) = (other.rows / rows, self.rows * other.rows / rows);
+    /// Adds those of later rows.
+    fn add(&mut self, later: &Strip) {
+        let rows = self.rows + later.rows;
+        let (share, weight) = (later.rows / rows, self.rows * later.rows / rows);
         for column in 0..STRIP {
-            let delta = other.means[column] - self.means[column];
+            let delta = later.means[column] - self.means[column];
             self.means[column] += delta * share;
-            self.squares[column] += other.squares[column] + delta * delta * weight;
+            self.squares[column] += later.squares[column] + delta * delta * weight;
         }
-        Strip { rows, ..self }
+        self.rows = rows;
     }
 }
 
@@ -169,22 +178,23 @@ pub unsafe extern "C" fn merge_moments(
     let blocks = rows.div_ceil(block);
     for first in (0..columns).step_by(STRIP) {
         let len = STRIP.min(columns - first);
-        let part = |number: usize| {
+        let part = |number: usize, strip: &mut Strip| {
             // SAFETY: the places lie in the block's part of the partial results.
             let floats = |part: usize| unsafe {
                 let at = number * stride + part * (stride / 3) + first;
                 std::slice::from_raw_parts(partials.add(at), len)
             };
             let (shifts, squares, offsets) = (floats(0), floats(1), floats(2));
-            let rows = (rows - number * block).min(block) as f64;
-            let mut strip = Strip { rows, means: [0.0; STRIP], squares: [0.0; STRIP] };
+            strip.rows = (rows - number * block).min(block) as f64;
             for column in 0..len {
                 strip.means[column] = f64::from(shifts[column]) + f64::from(offsets[column]);
                 strip.squares[column] = f64::from(squares[column]);
             }
-            strip
         };
-        let Some(Strip { rows: count, means, squares }) = merged(0..blocks, &part, &Strip::merged) else { return };
+        if blocks == 0 {
+            return;
+        }
+        let Strip { rows: count, means, squares } = merged(0..blocks, &part, &Strip::add);
         if !mean.is_null() {
             // SAFETY: the strip ends at `columns` or before.
             let out = unsafe { std::slice::from_raw_parts_mut(mean.add(first), len) };
@@ -235,8 +245,8 @@ mod tests {
     #[test]
     fn parts_are_merged_as_a_binary_tree_over_their_numbers() {
         let tree = |count| {
-            let pair = |left: String, right: String| format!("({left}{right})");
-            merged(0..count, &|index| index.to_string(), &pair).unwrap_or_default()
+            let pair = |left: &mut String, right: &String| *left = format!("({left}{right})");
+            merged(0..count, &|index, part: &mut String| *part = index.to_string(), &pair)
         };
         assert_eq!([0, 1, 3, 4, 7].map(tree), ["", "0", "((01)2)", "((01)(23))", "(((01)(23))((45)6))"]);
     }

@@ -122,7 +122,7 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
     match large {
         _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
             // That takes as long as the product of half of the rows: more units than cores would gather for nothing.
-            (few(), UnitRows::Gathered)
+            (rows.div_ceil(tiling.machine.cores.min(MANY)), UnitRows::Gathered)
         }
         // Each of them reads both operands, the other threads' parts as well.
         _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => (few(), UnitRows::AllTerms),
