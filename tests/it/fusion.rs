@@ -496,6 +496,20 @@ fn what_is_transposed_and_then_repeated_is_copied_in_between() {
 }
 
 #[test]
+fn what_only_lies_behind_the_batch_is_not_copied_to_be_repeated() {
+    let fused = fused(|b| {
+        let x = x(b, "x", 12);
+        let split = b.reshape(x, Shape(vec![Dim::B, Dim::Fixed(4), Dim::Fixed(3)]));
+        let last = b.transpose(split, &[1, 2, 0]);
+        let (mean, shape) = (b.mean(last, &[0]), b.shape(last));
+        let mean = b.broadcast(mean, &shape, &[1, 2]);
+        let moved = b.sub(last, mean);
+        b.transpose(moved, &[2, 0, 1])
+    });
+    assert!(!fused.to_string().contains(", -0 :"), "{fused}");
+}
+
+#[test]
 fn what_several_values_are_made_of_is_kept_instead_of_them() {
     let fused = fused(|b| {
         let (x, w) = (x(b, "x", 3), parameter(b, "w", &[3, 4]));

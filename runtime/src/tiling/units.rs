@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use crate::kernel::{Fused, Mode};
+use crate::kernel::{CHUNK, Fused, Mode};
 
-use super::matmul::RunsLeft;
+use super::matmul::{GATHERED_TERMS, RunsLeft};
 use super::{Matmul, Tiling};
 
 /// Columns of a right operand that are rearranged in one go: some panels of every instruction set.
@@ -121,7 +121,9 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
     let few = || kernel.block * rows.div_ceil(kernel.block).div_ceil(tiling.machine.cores.clamp(2, MANY));
     match large {
         _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
-            // That takes as long as the product of half of the rows: more units than cores would gather for nothing.
+            // That takes as long as the product of half of the rows: more units than cores would gather for nothing. So few rows are
+            // one block where they are added up, which is not shared.
+            const { assert!(GATHERED_TERMS <= CHUNK) };
             (rows.div_ceil(tiling.machine.cores.min(MANY)), UnitRows::Gathered)
         }
         // Each of them reads both operands, the other threads' parts as well.

@@ -3,7 +3,7 @@
 use super::empty::is_empty;
 use super::loops::part_of_element;
 use crate::fuse::domain::{Domain, is_memory};
-use crate::fuse::view::bases;
+use crate::fuse::view::{bases, memory_order};
 use crate::ir::ops::Body;
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::scalar::Cmp;
@@ -243,7 +243,9 @@ pub(super) fn repeated_transposition(b: &mut Builder, node: &Node, _: &[bool]) -
         order.last().is_some_and(|&last| last + 1 != order.len() && b[x].ty.shape.0.last() != Some(&Dim::Fixed(1)));
     let from = bases(b.graph(), x);
     let computed = from.iter().all(|&base| !b[base].op.is_leaf());
-    if axes.is_empty() || !turned || !computed || b.ty(operand).dtype != DType::F32 {
+    // What is behind the batch lies in memory as if the batch came first.
+    let moves_batch = [x, b[x].operands[0]].iter().any(|&x| memory_order(&b[x].ty.shape).is_some());
+    if axes.is_empty() || !turned || moves_batch || !computed || b.ty(operand).dtype != DType::F32 {
         return None;
     }
     let copy = b.offset(operand, -0.0);

@@ -164,7 +164,8 @@ pub(super) unsafe fn pieces<K: RunsKernel>(
             _ => (0, 0),
         };
         let is_whole = images == 1 && len as i64 == nest.terms[AXES - 1].extent;
-        before = is_whole.then_some(([first[0], first[1] + lines as i64, 0], begin + lines * line));
+        before = (is_whole && share < patches.outer.extent)
+            .then_some(([first[0], first[1] + lines as i64, 0], begin + lines * line));
         let gathered = workspace.wrapping_add(begin);
         for at in 0..images {
             let first = [first[0] + at as i64, first[1], first[2]];
