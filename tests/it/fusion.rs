@@ -57,6 +57,12 @@ fn x(b: &mut Builder, name: &'static str, columns: usize) -> NodeId {
     input(b, name, TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(columns)])))
 }
 
+/// Rows as matrices, with their axes in another order.
+fn split_and_turned(b: &mut Builder, x: NodeId, [rows, columns]: [usize; 2], order: &[usize]) -> NodeId {
+    let split = b.reshape(x, Shape(vec![Dim::B, Dim::Fixed(rows), Dim::Fixed(columns)]));
+    b.transpose(split, order)
+}
+
 /// The text of one kernel.
 fn kernel(fused: &Fused, number: usize) -> String {
     let text = fused.to_string();
@@ -447,10 +453,7 @@ fn a_variance_down_the_columns_is_one_pass_with_its_sum() {
 #[test]
 fn a_map_of_two_values_that_lie_elsewhere_is_kept() {
     assert_snapshot!(fused(|b| {
-        let turned = [x(b, "x", 6), x(b, "y", 6)].map(|x| {
-            let split = b.reshape(x, Shape(vec![Dim::B, Dim::Fixed(2), Dim::Fixed(3)]));
-            b.transpose(split, &[0, 2, 1])
-        });
+        let turned = [x(b, "x", 6), x(b, "y", 6)].map(|x| split_and_turned(b, x, [2, 3], &[0, 2, 1]));
         let product = b.mul(turned[0], turned[1]);
         let shape = b.shape(product);
         let sum = b.sum(product, &[0, 1]);
@@ -476,8 +479,7 @@ fn what_is_transposed_and_then_repeated_is_copied_in_between() {
         let shape = Shape([Dim::B, Dim::Fixed(3), Dim::Fixed(5), Dim::Fixed(2)].to_vec());
         let z = input(b, "z", TensorType::f32(shape.clone()));
         let bent = b.tanh(x);
-        let split = b.reshape(bent, Shape(vec![Dim::B, Dim::Fixed(2), Dim::Fixed(3)]));
-        let turned = b.transpose(split, &[0, 2, 1]);
+        let turned = split_and_turned(b, bent, [2, 3], &[0, 2, 1]);
         let repeated = b.broadcast(turned, &shape, &[0, 1, 3]);
         b.mul(repeated, z)
     }), @"
@@ -499,8 +501,7 @@ fn what_is_transposed_and_then_repeated_is_copied_in_between() {
 fn what_only_lies_behind_the_batch_is_not_copied_to_be_repeated() {
     let fused = fused(|b| {
         let x = x(b, "x", 12);
-        let split = b.reshape(x, Shape(vec![Dim::B, Dim::Fixed(4), Dim::Fixed(3)]));
-        let last = b.transpose(split, &[1, 2, 0]);
+        let last = split_and_turned(b, x, [4, 3], &[1, 2, 0]);
         let (mean, shape) = (b.mean(last, &[0]), b.shape(last));
         let mean = b.broadcast(mean, &shape, &[1, 2]);
         let moved = b.sub(last, mean);

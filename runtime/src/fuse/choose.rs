@@ -2,6 +2,7 @@
 
 use super::domain::{Domain, ReductionAxes, read_access, reduction_axes};
 use super::index::from;
+use super::rematerialize::is_free;
 use super::view::is_view;
 use super::{Ctx, Demand, Draft};
 use crate::ir::{NodeId, Op};
@@ -135,7 +136,7 @@ impl Ctx<'_> {
         let operands = computed.flat_map(|id| &self.g[id].operands);
         let read = operands.map(|&operand| read_access(self.g, operand, domain));
         let elements = read.filter(|&(base, class)| class == Class::Element && !demand.maps.contains(base));
-        elements.map(|(base, _)| base).filter(|&base| !matches!(self.g[base].op, Op::Const(_) | Op::Iota(_))).collect()
+        elements.map(|(base, _)| base).filter(|&base| !is_free(&self.g[base].op)).collect()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::domain::{Domain, read_access};
-use super::rematerialize::is_cheap;
+use super::rematerialize::{is_cheap, is_free};
 use super::{Ctx, Nodes};
 use crate::ir::ops::is_transcendental;
 use crate::ir::{NodeId, Op};
@@ -86,7 +86,8 @@ impl Ctx<'_> {
         let mut network = Network::default();
         let (source, sink) = (network.place(), network.place());
         // For each value, the place that says that it is needed, and the one that says that it is computed.
-        let mut places: HashMap<NodeId, (usize, Option<usize>)> = HashMap::new();
+        // What is read elsewhere is another value, which nothing computes here.
+        let mut places: HashMap<(NodeId, bool), (usize, Option<usize>)> = HashMap::new();
         let mut open: Vec<(Option<usize>, NodeId)> = wanted.iter().map(|&id| (None, id)).collect();
         let mut elsewhere = 0;
         while let Some((reader, id)) = open.pop() {
@@ -94,10 +95,10 @@ impl Ctx<'_> {
             // What there is one of per row or per column costs next to nothing. What lies elsewhere costs as much as any element, even
             // if it is repeated: it cuts the elements of a row into short runs.
             let is_other = class == Class::Other;
-            if class != Class::Element && !is_other || matches!(self.g[base].op, Op::Const(_) | Op::Iota(_)) {
+            if class != Class::Element && !is_other || is_free(&self.g[base].op) {
                 continue;
             }
-            if let Some(&(needed, _)) = places.get(&base) {
+            if let Some(&(needed, _)) = places.get(&(base, is_other)) {
                 network.edge(reader.unwrap_or(source), needed, NEVER);
                 continue;
             }
@@ -120,13 +121,13 @@ impl Ctx<'_> {
             network.edge(reader.unwrap_or(source), needed, NEVER);
             if !computable {
                 network.edge(needed, sink, load);
-                places.insert(base, (needed, None));
+                places.insert((base, is_other), (needed, None));
                 continue;
             }
             let computed = network.place();
             network.edge(needed, computed, load);
             network.edge(computed, sink, operation(&node.op));
-            places.insert(base, (needed, Some(computed)));
+            places.insert((base, is_other), (needed, Some(computed)));
             open.extend(node.operands.iter().map(|&operand| (Some(computed), operand)));
         }
         let mut to_rematerialize = Nodes::default();
@@ -136,10 +137,10 @@ impl Ctx<'_> {
         let reached = network.cut(source, sink);
         let mut chosen: Vec<NodeId> = places
             .into_iter()
-            .filter(|(id, (_, computed))| {
+            .filter(|((id, _), (_, computed))| {
                 self.home[id.index()].is_some() && computed.is_some_and(|computed| reached[computed])
             })
-            .map(|(id, _)| id)
+            .map(|((id, _), _)| id)
             .collect();
         chosen.sort();
         chosen.into_iter().for_each(|id| _ = to_rematerialize.insert(id));

@@ -125,11 +125,11 @@ impl Ctx<'_> {
         let start = id;
         let mut effort = Effort::default();
         let mut open = vec![id];
-        let mut seen = Nodes::default();
+        let (mut seen, mut seen_elsewhere) = (Nodes::default(), Nodes::default());
         while let Some(id) = open.pop() {
             let (base, class) = read_access(self.g, id, domain);
             if class == Class::Other && base != start && !is_free(&self.g[base].op) {
-                effort.reads += usize::from(seen.insert(base) && !read.contains(base));
+                effort.reads += usize::from(seen_elsewhere.insert(base) && !read.contains(base));
                 continue;
             }
             if class != Class::Element || !seen.insert(base) {
@@ -155,7 +155,7 @@ impl Ctx<'_> {
 }
 
 /// Whether a value takes nothing to read.
-fn is_free(op: &Op) -> bool {
+pub(super) fn is_free(op: &Op) -> bool {
     matches!(op, Op::Const(_) | Op::Iota(_))
 }
 

@@ -13,10 +13,8 @@ const STRIP: usize = 32;
 /// its result, and `merge` adds the later one to the earlier one, where they are: most of them are larger than what is done with them.
 fn merged<T: Default>(parts: Range<usize>, part: &impl Fn(usize, &mut T), merge: &impl Fn(&mut T, &T)) -> T {
     let mut result = T::default();
-    match parts.len() {
-        0 => {}
-        1 => part(parts.start, &mut result),
-        _ => merge_into(&mut result, parts, part, merge),
+    if !parts.is_empty() {
+        merge_into(&mut result, parts, part, merge);
     }
     result
 }

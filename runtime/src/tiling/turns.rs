@@ -16,7 +16,7 @@ const MOST_ROWS: usize = 8;
 pub struct Turns {
     /// How many.
     pub rows: usize,
-    /// The bytes of their elements that later stages read.
+    /// The bytes of their elements that later stages read, and of what the last one writes.
     pub bytes: usize,
 }
 

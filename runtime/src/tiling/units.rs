@@ -117,17 +117,18 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
         large.then_some((bytes, dot.inner().is_batch() && !many))
     });
     let in_runs = kernel.dot.as_ref().filter(|dot| dot.in_runs);
-    // About as many units as threads.
-    let few = || kernel.block * rows.div_ceil(kernel.block).div_ceil(tiling.machine.cores.clamp(2, MANY));
+    let threads = tiling.machine.cores.min(MANY);
     match large {
         _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
             // That takes as long as the product of half of the rows: more units than cores would gather for nothing. So few rows are
             // one block where they are added up, which is not shared.
             const { assert!(GATHERED_TERMS <= CHUNK) };
-            (rows.div_ceil(tiling.machine.cores.min(MANY)), UnitRows::Gathered)
+            (rows.div_ceil(threads), UnitRows::Gathered)
         }
         // Each of them reads both operands, the other threads' parts as well.
-        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => (few(), UnitRows::AllTerms),
+        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
+            (kernel.block * rows.div_ceil(kernel.block).div_ceil(threads), UnitRows::AllTerms)
+        }
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
             (tiling.m_tile_of(kernel), UnitRows::Shared)
         }

@@ -4,10 +4,10 @@
 //! along rows, down columns, over everything or within rows, movement that no access can express becomes maps and views, and the
 //! batch comes first. Moments along rows, or over everything, take two passes, mean first. Long sums within rows are sums of sums.
 //! A reduction along rows of one element is that element. What is broadcast in one shape and read in another is computed in
-//! between. Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss,
-//! metric or probe that is a parameter becomes a copy of it, because a step overwrites the parameter. So does an update that is a
-//! reduction: its result is known before anything may be overwritten. The body of a loop is in one piece. Products that would be
-//! kept for the gradient, and are larger than what they are made of, are written twice.
+//! between, and so is what is transposed and then repeated. Truth values are never stored, so those of another shape are computed in
+//! the shape in which they are used. A loss, metric or probe that is a parameter becomes a copy of it, because a step overwrites the
+//! parameter. So does an update that is a reduction: its result is known before anything may be overwritten. The body of a loop is
+//! in one piece. Products that would be kept for the gradient, and are larger than what they are made of, are written twice.
 
 pub(super) mod again;
 mod batch;

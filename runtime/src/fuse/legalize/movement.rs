@@ -234,10 +234,7 @@ pub(super) fn scattered_rows_of_batches(b: &mut Builder, node: &Node, _: &[bool]
 pub(super) fn repeated_transposition(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Broadcast(axes) = &node.op else { return None };
     let operand = *node.operands.first()?;
-    let mut x = operand;
-    while b[x].op == Op::Reshape {
-        x = b[x].operands[0];
-    }
+    let x = b.graph().behind_reshapes(operand);
     let Op::Transpose(order) = &b[x].op else { return None };
     let turned =
         order.last().is_some_and(|&last| last + 1 != order.len() && b[x].ty.shape.0.last() != Some(&Dim::Fixed(1)));

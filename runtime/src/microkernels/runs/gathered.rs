@@ -5,7 +5,8 @@
 //! the line, and its rows are taps. Out: calls of microkernels. Where a tap has no pixel, zero is gathered, which adds nothing.
 //!
 //! What is gathered are rectangles of pixels. If the next line is what the next tap sees of this one, as where windows move by single
-//! pixels, both find it in one place: then a line is gathered once, not once for every row of a window.
+//! pixels, both find it in one place: then a line is gathered once, not once for every row of a window. Pieces of terms that go on where
+//! the last one ended keep what they see again, and are gathered behind it as long as there is room.
 
 use super::nest::{self, AXES, Clip, Nest};
 use super::tile::{Around, PITCH, Part, Tile};
@@ -13,7 +14,7 @@ use super::{GATHERED_ROWS, GATHERED_TERMS, Register, RunsKernel, WORD, first_bit
 use crate::microkernels::gemm::{self, Operand, even_parts, tiles};
 
 /// Taps over lines of pixels.
-pub(super) struct Patches {
+struct Patches {
     /// The outermost axis of several taps, and those inside of it.
     outer: TapAxis,
     inner: [TapAxis; 2],

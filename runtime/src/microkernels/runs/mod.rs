@@ -140,13 +140,13 @@ pub fn workspace_len(cols: usize, piece: usize) -> usize {
 /// Rows that terms are gathered for at a time.
 const GATHERED_ROWS: usize = 256;
 
-/// Length of the workspace, in floats, for a product of so many terms that are gathered.
+/// Length of the workspace, in floats, for a product of so many terms that are gathered, in whole registers.
 pub fn gathered_len(terms: usize) -> usize {
     GATHERED_ROWS * terms + WIDEST
 }
 
 /// Length of the workspace, in floats, for a product of so many rows that are gathered, in pieces of so many terms: lines may lie up to
-/// twice their length apart.
+/// twice their length apart, and the last one is written in whole registers.
 pub fn gathered_rows_len(rows: usize, piece: usize) -> usize {
     2 * rows * piece + WIDEST
 }

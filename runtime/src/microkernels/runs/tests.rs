@@ -248,6 +248,7 @@ fn computed(isa: Isa, nest: &Nest, origin: i64, x: *const f32, b: *const f32, st
         _ => workspace_len(nest.cols as usize, nest.piece as usize),
     };
     let mut workspace = vec![f32::NAN; room];
+    workspace.resize(room + WIDEST, UNTOUCHED);
     for lo in (0..all).step_by(step) {
         let hi = (lo + step).min(all);
         let (a, b) = (x.wrapping_offset(origin as isize), b.wrapping_offset(first(nest) as isize));
@@ -255,6 +256,7 @@ fn computed(isa: Isa, nest: &Nest, origin: i64, x: *const f32, b: *const f32, st
         unsafe { product(isa, nest, [lo, hi], a, b, c.as_mut_ptr().add(lo * ldc), workspace.as_mut_ptr()) };
     }
     assert!(c.drain(all * ldc..).all(|x| x == UNTOUCHED), "nothing is written after the last row");
+    assert!(workspace[room..].iter().all(|x| *x == UNTOUCHED), "nothing is written after the workspace");
     c
 }
 
@@ -300,7 +302,11 @@ fn gradients_of_any_number_of_taps_are_sums_of_products_in_any_cut() {
         check_in_any_cut(&conv, &conv.gradient(), &mut random, taps as u64);
         if let Some(channels) = Some(taps / 9).filter(|_| taps % 9 == 0) {
             let conv = Conv { c: channels, kernel: [3; 2], pad: [1; 2], ..conv };
-            check_in_any_cut(&conv, &conv.gradient(), &mut random, taps as u64);
+            let nest = conv.gradient();
+            // In pieces of single lines as well: they slide through the workspace and begin anew at its end.
+            for piece in [nest.piece, width] {
+                check_in_any_cut(&conv, &Nest { piece, ..nest }, &mut random, taps as u64);
+            }
         }
     }
 }
