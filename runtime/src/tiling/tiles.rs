@@ -93,7 +93,7 @@ pub(super) fn stages(fused: &Fused, tiling: &Tiling, index: usize) -> Vec<StageT
         StageTiling {
             vectors: vectors(kernel, &steps),
             wide: wide(kernel, tiling),
-            constants: constants(kernel, tiling),
+            constants: constants(kernel, tiling, &steps),
             prefetch: if stage == 0 { prefetch(fused, tiling, kernel) } else { Prefetch::Nothing },
         }
     };
@@ -116,12 +116,20 @@ fn wide(kernel: &Kernel, tiling: &Tiling) -> Wide {
     if run >= LEAST_CALLED { Wide::Lanes(tile.lanes) } else { Wide::Short(run) }
 }
 
-/// Whether constants are worth registers: there are enough of those, and runs are so long that to fill them does not count. Measured with 512
+/// Whether the constants of some steps, if they have any, are worth registers: there are enough of those, and runs are so long that to
+/// fill them does not count. Measured with 512
 /// elements of a gate of 19 constants: 4.3 to 3.5 ns for sixteen elements (AMD Zen 5).
-fn constants(kernel: &Kernel, tiling: &Tiling) -> bool {
+fn constants(kernel: &Kernel, tiling: &Tiling, steps: &[usize]) -> bool {
     let Machine { wide_vectors, tile, .. } = tiling.machine;
     let run = if kernel.flat { kernel.block * kernel.cols() } else { kernel.axes[kernel.axes.len() - 1].factor() };
-    wide_vectors && tile.lanes == LANES_OF_MANY && run >= LEAST_VECTORS * tile.lanes
+    let is_made_of_some = |&step: &usize| {
+        let each = &kernel.body[step];
+        each.args.iter().any(|arg| matches!(arg, Arg::Const(_))) || is_long(&each.origin.op)
+    };
+    wide_vectors
+        && tile.lanes == LANES_OF_MANY
+        && run >= LEAST_VECTORS * tile.lanes
+        && steps.iter().any(is_made_of_some)
 }
 
 /// Of so many vectors, how many go down the rows side by side, so that none is left over.
@@ -145,9 +153,13 @@ fn goes_down(kernel: &Kernel, lanes: usize) -> bool {
 
 /// Vectors at a time of some steps: a polynomial or a hash leaves registers for two.
 fn vectors(kernel: &Kernel, steps: &[usize]) -> usize {
-    let op = |step: usize| &kernel.body[step].origin.op;
-    let long = steps.iter().any(|&step| *op(step) == Op::Uniform || is_transcendental(op(step)));
+    let long = steps.iter().any(|&step| is_long(&kernel.body[step].origin.op));
     if long { 2 } else { VECTORS }
+}
+
+/// Whether an operation is a polynomial or a hash.
+fn is_long(op: &Op) -> bool {
+    *op == Op::Uniform || is_transcendental(op)
 }
 
 fn prefetch(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
