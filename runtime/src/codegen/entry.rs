@@ -12,8 +12,7 @@ use super::host::Imports;
 use super::lanes::{constant_memory, memory};
 use super::{CodegenInput, Context, Kernels, Numbers, Target, host};
 use crate::ir::Role;
-use crate::ir::ops::Form;
-use crate::kernel::{Arg, BufferId, Kernel};
+use crate::kernel::BufferId;
 use crate::plan::{Last, Location, ParallelRegion, Task, Tile};
 use crate::types::Dim;
 
@@ -70,7 +69,7 @@ pub fn tail(
             match *last {
                 Last::Skinny(skinny) => emit.skinny(skinny),
                 Last::Run(first) => emit.run(program.fused.run_of(first)),
-                Last::Finish(index) => emit.finish(index),
+                Last::Finish { kernel, ahead } => emit.finish(kernel, ahead),
             }
         }
         if region.check {
@@ -142,63 +141,6 @@ impl DriverEmitter<'_, '_> {
         }
     }
 
-    /// The last stages of the kernel's reductions.
-    pub(super) fn finish(&mut self, index: usize) {
-        let kernel = &self.program.fused.kernels[index];
-        let rows = self.extent(kernel.row_count());
-        let partials = self.program.plan.kernels[index].partials.clone();
-        let block = kernel.block as i64;
-        for (reducing, (at, len)) in partials {
-            let (reduction, _) = kernel.body[reducing].reduction().expect("partial results are of reductions");
-            let partials = self.arena_at(at);
-            let buffer = self.result_of(kernel, reducing);
-            let out = self.buffer(buffer);
-            let up = self.fb.ins().iadd_imm_u(rows, block - 1);
-            let blocks = self.fb.ins().udiv_imm_u(up, block);
-            let constant = |emit: &mut Self, value: usize| emit.fb.ins().iconst(types::I64, value as i64);
-            let columns = constant(self, kernel.cols());
-            match reduction.form {
-                Form::Mean | Form::Variance => {
-                    let (stride, block) = (constant(self, len), constant(self, kernel.block));
-                    let [mean, variance] = match reduction.form {
-                        Form::Variance => [self.mean_of_moments(kernel, reducing), out],
-                        _ => [out, constant(self, 0)],
-                    };
-                    let overflow = match self.program.fused.statistics.contains(&buffer) {
-                        true => self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::OVERFLOW),
-                        false => constant(self, 0),
-                    };
-                    host::MergeMoments { partials, stride, columns, block, rows, mean, variance, overflow }
-                        .call(&mut self.imports, &mut self.fb);
-                }
-                Form::Total(_) => {
-                    let (number, stride) = (constant(self, reduction.number()), constant(self, len));
-                    let (imports, fb) = (&mut self.imports, &mut self.fb);
-                    match kernel.is_over_everything(reducing) {
-                        true => host::TotalOfAll { reduction: number, partials, blocks, out }.call(imports, fb),
-                        false => host::TotalOfColumns { reduction: number, partials, blocks, stride, columns, out }
-                            .call(imports, fb),
-                    }
-                }
-            }
-        }
-    }
-
-    /// The buffer of a reduction that ends after its kernel.
-    fn result_of(&self, kernel: &Kernel, reducing: usize) -> BufferId {
-        let is_computed = |buffer| self.program.fused.is_computed(buffer);
-        kernel.buffer_of(Arg::Value(reducing), is_computed).expect("what ends after its kernel has a buffer")
-    }
-
-    /// Where the mean goes that comes with a variance, or null.
-    fn mean_of_moments(&mut self, kernel: &Kernel, variance: usize) -> Value {
-        let mean = (0..kernel.body.len()).find(|&index| kernel.moments(index) == Some(variance));
-        match mean {
-            Some(mean) => self.buffer(self.result_of(kernel, mean)),
-            None => self.fb.ins().iconst(types::I64, 0),
-        }
-    }
-
     /// Leaves with status 1 if the loss is not a finite number, or a statistic that is to be kept.
     fn check(&mut self) {
         let loss = self.program.fused.result(&Role::Loss).expect("a training step has a loss");
@@ -222,7 +164,7 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// Where a buffer begins, if it is not a tile.
-    fn buffer(&mut self, id: BufferId) -> Value {
+    pub(super) fn buffer(&mut self, id: BufferId) -> Value {
         let scratch = self.arena;
         self.place(id, scratch).base
     }

@@ -17,7 +17,7 @@ use super::lanes::constant_memory;
 use super::matmul::Product;
 use super::{Context, Numbers, kernel_signature};
 use crate::microkernels::winograd::SIDE;
-use crate::plan::{Skinny, Task, Work};
+use crate::plan::{MergedAhead, Skinny, Task, Work};
 use crate::types::Dim;
 
 /// Points, or rows: the first and the one after the last.
@@ -63,7 +63,7 @@ impl DriverEmitter<'_, '_> {
             }),
         }
         for index in run.filter(|&index| !self.program.plan.kernels[index].partials.is_empty()) {
-            self.finish(index);
+            self.finish(index, None);
             self.tick(index);
         }
     }
@@ -122,6 +122,13 @@ impl DriverEmitter<'_, '_> {
                             true => emit.tiles(&run, products, [lo, hi]),
                             false => emit.tile(&run, products, [lo, hi]),
                         })
+                    }
+                }
+                for index in run.filter(|&index| !self.program.plan.kernels[index].partials.is_empty()) {
+                    if let Some(MergedAhead { blocks, .. }) = MergedAhead::of(fused, task, index) {
+                        let rows_of_point = fused.rows_of_point(index) as i64;
+                        let rows = [lo, hi].map(|point| self.fb.ins().imul_imm_u(point, rows_of_point));
+                        self.merge_ahead(index, blocks, rows);
                     }
                 }
             }

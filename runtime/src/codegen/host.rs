@@ -110,8 +110,14 @@ host_calls! {
 
     /// The last stage of totals down columns, by the number of the reduction.
     TotalOfColumns(
-        reduction: usize, partials: *const f32, blocks: usize, stride: usize, columns: usize, out: *mut f32,
+        reduction: usize, partials: *const f32, stride: usize, columns: usize, block: usize, rows: usize, ahead: usize,
+        out: *mut f32,
     ) as "gradloom_total_of_columns" => finish::total_of_columns;
+
+    /// A part of that, of some rows.
+    TotalsAhead(
+        reduction: usize, partials: *mut f32, stride: usize, columns: usize, block: usize, rows: usize, ahead: usize,
+    ) as "gradloom_totals_ahead" => finish::totals_ahead;
 
     /// The last stage of a total over everything.
     TotalOfAll(reduction: usize, partials: *const f32, blocks: usize, out: *mut f32)
@@ -119,9 +125,13 @@ host_calls! {
 
     /// The last stage of a variance. A mean or a variance at no address is not wanted.
     MergeMoments(
-        partials: *const f32, stride: usize, columns: usize, block: usize, rows: usize,
+        partials: *const f32, stride: usize, columns: usize, block: usize, rows: usize, ahead: usize,
         mean: *mut f32, variance: *mut f32, overflow: *mut u32,
     ) as "gradloom_merge_moments" => finish::merge_moments;
+
+    /// A part of that, of some rows.
+    MomentsAhead(partials: *mut f32, stride: usize, columns: usize, block: usize, rows: usize, ahead: usize)
+        as "gradloom_moments_ahead" => finish::moments_ahead;
 
     /// A kernel, or a tile of one, has ended; only in a program that is timed.
     Tick(kernel: usize) as "gradloom_tick" => ticks::tick;

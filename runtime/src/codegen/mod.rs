@@ -9,6 +9,7 @@ mod canonical;
 mod prefetch;
 mod element;
 mod entry;
+mod finish;
 mod groups;
 mod host;
 mod inline;

@@ -100,7 +100,7 @@ impl DriverEmitter<'_, '_> {
             }),
         }
         if !self.program.plan.kernels[index].partials.is_empty() {
-            self.finish(index);
+            self.finish(index, None);
         }
         self.tick(index);
     }

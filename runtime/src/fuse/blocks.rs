@@ -7,7 +7,9 @@ use crate::types::Dim;
 
 /// Rows that a kernel without sums over its rows works on at a time: as many as one that has them.
 const BLOCK: usize = 64;
-/// Rows of a block in the gradient of a window: several threads share it in units of some blocks.
+/// Elements of the rows of such a block: of few long rows there are blocks for several threads too.
+const BLOCK_ELEMENTS: usize = 1 << 15;
+/// Rows of a block in the gradient of a window or of few rows: several threads share it in units of some blocks.
 const TAP_ROWS: usize = 8;
 /// Elements of a block in a flat kernel.
 const FLAT_BLOCK: usize = 8192;
@@ -19,13 +21,22 @@ pub(super) fn block(kernel: &Kernel) -> usize {
     }
     let sums = (0..kernel.body.len()).filter(|&index| kernel.ends_later(index));
     let chunk = sums.filter_map(|index| kernel.body[index].order()).map(|order| order.chunk).next();
-    let window = kernel.dot.as_ref().filter(|dot| dot.in_runs && dot.inner().is_batch());
-    if let (None, Some(_)) = (chunk, window) {
+    if let (None, Some(dot)) = (chunk, kernel.dot.as_ref().filter(|dot| dot.inner().is_batch())) {
         // The rows of a tap, or a part of them.
         let taps = kernel.runs().and_then(|runs| Some(runs.rows.last()?.0.factor())).unwrap_or(1);
-        return if taps.is_multiple_of(TAP_ROWS) { TAP_ROWS } else { taps.min(BLOCK) };
+        let rows = if dot.in_runs { taps } else { kernel.row_count().factor() };
+        match rows.is_multiple_of(TAP_ROWS) {
+            true if dot.in_runs || rows <= BLOCK => return TAP_ROWS,
+            false if dot.in_runs => return rows.min(BLOCK),
+            _ => {}
+        }
     }
-    let rows = chunk.unwrap_or(if kernel.flat { (FLAT_BLOCK / kernel.cols()).max(1) } else { BLOCK });
+    let of_block = match kernel.flat {
+        true => (FLAT_BLOCK / kernel.cols()).max(1),
+        false if kernel.dot.is_none() => (BLOCK_ELEMENTS / kernel.cols().max(1)).clamp(1, BLOCK),
+        false => BLOCK,
+    };
+    let rows = chunk.unwrap_or(of_block);
     match kernel.row_count() {
         Dim::Fixed(most) => rows.min(most.max(1)),
         Dim::Batch(_) => rows,

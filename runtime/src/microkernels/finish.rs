@@ -1,10 +1,17 @@
 //! The last stage of reductions: the partial results of all blocks become one, in f64, as a binary tree over their numbers: two
 //! and two neighbors are merged, then two and two of what that gives, and so on; one that is left over goes on as it is.
+//!
+//! A thread that has computed adjacent blocks which are a branch of the tree may merge them ahead, while they are in its cache: the
+//! thread that does the rest then reads one result of them. It lies where the first two blocks were, each number as two halves.
+//! Neither what is merged nor in which order depends on that.
 
 use std::ops::Range;
 
-use crate::ir::ops::{ALL, Total};
-use crate::kernel::LANES;
+mod moments;
+mod totals;
+
+pub use moments::{merge_moments, moments_ahead};
+pub use totals::{total_of_all, total_of_columns, totals_ahead};
 
 /// Columns that are finished side by side, so that their arithmetic is that of vectors.
 const STRIP: usize = 16;
@@ -14,10 +21,15 @@ const WHOLE: usize = 32;
 
 /// The results of some parts as one: of the largest power of two of them, with those of the others.
 trait Parts<T: Default> {
+    /// How many parts [`Parts::whole`] has.
+    fn branch(&self) -> usize {
+        WHOLE
+    }
+
     /// Writes the result of one part.
     fn one(&self, part: usize, result: &mut T);
 
-    /// The same of [`WHOLE`] parts from one on, if they are all alike.
+    /// The same of some parts from one on, if they are all alike.
     fn whole(&self, first: usize, result: &mut T) -> bool;
 
     /// Adds the later of two results to the earlier one.
@@ -37,7 +49,7 @@ trait Parts<T: Default> {
         if parts.len() == 1 {
             return self.one(parts.start, result);
         }
-        if parts.len() == WHOLE && self.whole(parts.start, result) {
+        if parts.len() == self.branch() && self.whole(parts.start, result) {
             return;
         }
         let middle = parts.start + parts.len().next_power_of_two() / 2;
@@ -54,311 +66,51 @@ fn place(part: usize, count: usize) -> usize {
     part.reverse_bits() >> (count.leading_zeros() + 1)
 }
 
-/// The total that each reduction makes, by its number. To look for it among all operations takes as long as a step of a small network,
-/// and a step makes no table.
-static TOTALS: [Option<&Total>; ALL.len()] = {
-    let (mut totals, mut number, mut at) = ([None; ALL.len()], 0, 0);
-    while at < ALL.len() {
-        if let Some(reduction) = ALL[at].reduction() {
-            totals[number] = reduction.total();
-            number += 1;
-        }
-        at += 1;
-    }
-    totals
-};
-
-/// The total that a reduction makes, by its number.
-fn total(reduction: usize) -> &'static Total {
-    TOTALS[reduction].expect("compiled code numbers reductions as they are")
+/// A number in double precision as two words in the places of single ones.
+fn halves(number: f64) -> [f32; 2] {
+    let bits = number.to_bits();
+    [(bits >> 32) as u32, bits as u32].map(f32::from_bits)
 }
 
-/// Totals that lie in their [places](place): two and two halves, until one is left of so many columns.
-fn merge_halves<'a>(total: &Total, mut totals: &'a mut [f64], columns: usize) -> &'a [f64] {
-    while totals.len() > columns {
-        let (earlier, later) = totals.split_at_mut(totals.len() / 2);
-        (total.merge)(earlier, later);
-        totals = earlier;
-    }
-    totals
+fn joined(halves: [f32; 2]) -> f64 {
+    let [high, low] = halves.map(|half| u64::from(half.to_bits()));
+    f64::from_bits(high << 32 | low)
 }
 
-/// Totals of some columns of rows that are `stride` floats apart.
-struct Columns<'a> {
-    total: &'static Total,
-    partials: &'a [f32],
-    stride: usize,
-    columns: Range<usize>,
-}
-
-impl Columns<'_> {
-    fn row(&self, row: usize) -> &[f32] {
-        &self.partials[row * self.stride..][self.columns.clone()]
-    }
-}
-
-impl Parts<[f64; STRIP]> for Columns<'_> {
-    fn one(&self, row: usize, result: &mut [f64; STRIP]) {
-        result.iter_mut().zip(self.row(row)).for_each(|(total, &part)| *total = f64::from(part));
-    }
-
-    fn whole(&self, first: usize, result: &mut [f64; STRIP]) -> bool {
-        let (len, mut totals) = (self.columns.len(), [0.0; WHOLE * STRIP]);
-        for part in 0..WHOLE {
-            let totals = &mut totals[place(part, WHOLE) * len..][..len];
-            totals.iter_mut().zip(self.row(first + part)).for_each(|(total, &part)| *total = f64::from(part));
-        }
-        result[..len].copy_from_slice(merge_halves(self.total, &mut totals[..WHOLE * len], len));
-        true
-    }
-
-    fn merge(&self, earlier: &mut [f64; STRIP], later: &[f64; STRIP]) {
-        let len = self.columns.len();
-        (self.total.merge)(&mut earlier[..len], &later[..len]);
-    }
-}
-
-/// Merges `count` columns over `blocks` rows of partial totals, `stride` floats apart.
-///
-/// # Safety
-/// `partials` is valid for reads of `blocks * stride` floats, `out` for writes of `count`; `count <= stride`. The reduction of this
-/// number makes totals.
-pub unsafe extern "C" fn total_of_columns(
-    reduction: usize,
-    partials: *const f32,
-    blocks: usize,
-    stride: usize,
-    count: usize,
-    out: *mut f32,
-) {
-    let total = total(reduction);
-    // SAFETY: the caller's promise.
-    let (partials, out) =
-        unsafe { (std::slice::from_raw_parts(partials, blocks * stride), std::slice::from_raw_parts_mut(out, count)) };
-    if blocks == 1 {
-        return total_of_block(total, &partials[..count], out);
-    }
-    let mut columns = Columns { total, partials, stride, columns: 0..0 };
-    for (number, out) in out.chunks_mut(STRIP).enumerate() {
-        columns.columns = number * STRIP..number * STRIP + out.len();
-        let mut totals = [total.identity; STRIP];
-        if blocks > 0 {
-            let merged = columns.merged(0..blocks);
-            columns.merge(&mut totals, &merged);
-        }
-        out.iter_mut().zip(totals).for_each(|(out, total)| *out = total as f32);
-    }
-}
-
-/// The same of one block, as small networks have: a sum is never -0, so that it is not merely copied.
-fn total_of_block(total: &Total, parts: &[f32], out: &mut [f32]) {
-    const FEW: usize = 8;
-    for (out, parts) in out.chunks_mut(FEW).zip(parts.chunks(FEW)) {
-        let (mut totals, mut later) = ([total.identity; FEW], [0.0; FEW]);
-        later.iter_mut().zip(parts).for_each(|(later, &part)| *later = f64::from(part));
-        (total.merge)(&mut totals[..out.len()], &later[..out.len()]);
-        out.iter_mut().zip(totals).for_each(|(out, total)| *out = total as f32);
-    }
-}
-
-/// The total of blocks that have one of each lane.
-struct Blocks<'a> {
-    total: &'static Total,
-    partials: &'a [f32],
-}
-
-impl Blocks<'_> {
-    /// That of as many blocks as totals have room for, the lanes of each block first.
-    fn merge_all(&self, first: usize, totals: &mut [f64]) -> f64 {
-        let (lanes, count) = (&self.partials[LANES * first..], totals.len());
-        lanes.iter().take(count).enumerate().for_each(|(lane, &part)| totals[place(lane, count)] = f64::from(part));
-        merge_halves(self.total, totals, 1)[0]
-    }
-}
-
-impl Parts<f64> for Blocks<'_> {
-    fn one(&self, block: usize, result: &mut f64) {
-        *result = self.merge_all(block, &mut [0.0; LANES]);
-    }
-
-    fn whole(&self, first: usize, result: &mut f64) -> bool {
-        *result = self.merge_all(first, &mut [0.0; WHOLE * LANES]);
-        true
-    }
-
-    fn merge(&self, earlier: &mut f64, later: &f64) {
-        (self.total.merge)(std::slice::from_mut(earlier), std::slice::from_ref(later));
-    }
-}
-
-/// Merges everything, the lanes of each block first.
-///
-/// # Safety
-/// `partials` is valid for reads of [`LANES`] floats for each of `blocks`, `out` for writes of one. The reduction of this number makes
-/// totals.
-pub unsafe extern "C" fn total_of_all(reduction: usize, partials: *const f32, blocks: usize, out: *mut f32) {
-    let total = total(reduction);
-    // SAFETY: the caller's promise.
-    let partials = unsafe { std::slice::from_raw_parts(partials, blocks * LANES) };
-    let result = if blocks > 0 { Blocks { total, partials }.merged(0..blocks) } else { total.identity };
-    // SAFETY: the caller's promise.
-    unsafe { *out = result as f32 };
-}
-
-/// Means and squared deviations of some rows.
-#[derive(Default)]
-struct Strip {
-    rows: f64,
-    means: [f64; STRIP],
-    squares: [f64; STRIP],
-}
-
-impl Strip {
-    /// Adds those of later rows.
-    fn add(&mut self, later: &Strip) {
-        let rows = [self.rows, later.rows];
-        add_moments(rows, [&mut self.means, &mut self.squares], [&later.means, &later.squares]);
-        self.rows += later.rows;
-    }
-}
-
-/// Adds means and squared deviations of later rows to those of earlier ones, side by side.
-fn add_moments(
-    [earlier, later]: [f64; 2],
-    [means, squares]: [&mut [f64]; 2],
-    [later_means, later_squares]: [&[f64]; 2],
-) {
-    let rows = earlier + later;
-    let (share, weight) = (later / rows, earlier * later / rows);
-    for (((mean, squares), later_mean), later_squares) in
-        means.iter_mut().zip(squares).zip(later_means).zip(later_squares)
-    {
-        let delta = later_mean - *mean;
-        *mean += delta * share;
-        *squares += later_squares + delta * delta * weight;
-    }
-}
-
-/// Means and squared deviations of some columns of blocks that are `stride` floats apart, as [`merge_moments`] has them.
-struct Moments<'a> {
-    partials: &'a [f32],
-    stride: usize,
-    columns: Range<usize>,
-    /// Rows of a block, and of all blocks.
+/// How rows are cut into blocks, and whether some of those have been merged.
+#[derive(Clone, Copy)]
+struct Blocks {
+    /// Rows of a block; the last one has what is left.
     block: usize,
+    /// Rows of all.
     rows: usize,
+    /// Blocks that have been merged ahead, where they are complete: a power of two, or 1.
+    ahead: usize,
 }
 
-impl Moments<'_> {
-    /// Those of a block.
-    fn write(&self, number: usize, means: &mut [f64], squares: &mut [f64]) {
-        let part =
-            |part: usize| &self.partials[number * self.stride + part * (self.stride / 3)..][self.columns.clone()];
-        let (shifts, deviations, offsets) = (part(0), part(1), part(2));
-        for (mean, (&shift, &offset)) in means.iter_mut().zip(shifts.iter().zip(offsets)) {
-            *mean = f64::from(shift) + f64::from(offset);
-        }
-        squares.iter_mut().zip(deviations).for_each(|(squares, &part)| *squares = f64::from(part));
-    }
-}
-
-impl Parts<Strip> for Moments<'_> {
-    fn one(&self, number: usize, strip: &mut Strip) {
-        strip.rows = (self.rows - number * self.block).min(self.block) as f64;
-        self.write(number, &mut strip.means, &mut strip.squares);
+impl Blocks {
+    fn count(self) -> usize {
+        self.rows.div_ceil(self.block)
     }
 
-    fn whole(&self, first: usize, strip: &mut Strip) -> bool {
-        // The last block may have fewer rows.
-        if (first + WHOLE) * self.block > self.rows {
-            return false;
-        }
-        let len = self.columns.len();
-        let ([mut all_means, mut all_squares], mut rows) = ([[0.0; WHOLE * STRIP]; 2], self.block as f64);
-        for part in 0..WHOLE {
-            let place = place(part, WHOLE) * len;
-            self.write(first + part, &mut all_means[place..][..len], &mut all_squares[place..][..len]);
-        }
-        let mut count = WHOLE * len;
-        while count > len {
-            count /= 2;
-            let (means, later_means) = all_means[..2 * count].split_at_mut(count);
-            let (squares, later_squares) = all_squares[..2 * count].split_at_mut(count);
-            add_moments([rows, rows], [means, squares], [later_means, later_squares]);
-            rows *= 2.0;
-        }
-        strip.rows = rows;
-        strip.means[..len].copy_from_slice(&all_means[..len]);
-        strip.squares[..len].copy_from_slice(&all_squares[..len]);
-        true
+    fn branch(self) -> usize {
+        if self.ahead > 1 { self.ahead } else { WHOLE }
     }
 
-    fn merge(&self, earlier: &mut Strip, later: &Strip) {
-        earlier.add(later);
-    }
-}
-
-/// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes mean and biased variance,
-/// each unless it is null. The variance is NaN where it, or the unbiased one, is beyond the largest f32: an infinite one would
-/// make zeros of what is divided by its root. `overflow` becomes 1 then, unless it is null.
-///
-/// The moments of a block of `block` rows, the last one of the rest of `rows`, are for each column the shift; `stride / 3` floats
-/// on, the sum of squared deviations; as many on, the distance of the mean from the shift. From one block to the next are
-/// `stride` floats.
-///
-/// # Safety
-/// `partials` is valid for reads of `stride` floats for every block, and `3 * columns <= stride`; where they are not null,
-/// `mean` and `variance` are valid for writes of `columns` floats, `overflow` of one number.
-pub unsafe extern "C" fn merge_moments(
-    partials: *const f32,
-    stride: usize,
-    columns: usize,
-    block: usize,
-    rows: usize,
-    mean: *mut f32,
-    variance: *mut f32,
-    overflow: *mut u32,
-) {
-    let blocks = rows.div_ceil(block);
-    if blocks == 0 {
-        return;
-    }
-    // SAFETY: the caller's promise.
-    let partials = unsafe { std::slice::from_raw_parts(partials, blocks * stride) };
-    let mut moments = Moments { partials, stride, columns: 0..0, block, rows };
-    for first in (0..columns).step_by(STRIP) {
-        let len = STRIP.min(columns - first);
-        moments.columns = first..first + len;
-        let Strip { rows: count, means, squares } = moments.merged(0..blocks);
-        if !mean.is_null() {
-            // SAFETY: the strip ends at `columns` or before.
-            let out = unsafe { std::slice::from_raw_parts_mut(mean.add(first), len) };
-            out.iter_mut().zip(means).for_each(|(out, mean)| *out = mean as f32);
-        }
-        if !variance.is_null() {
-            // A little less than the largest, since the factor of the unbiased variance is rounded.
-            let most = f64::from(f32::MAX) * (1.0 - 1e-6) * (1.0 - 1.0 / count.max(2.0));
-            // SAFETY: the strip ends at `columns` or before.
-            let out = unsafe { std::slice::from_raw_parts_mut(variance.add(first), len) };
-            let mut finite = true;
-            out.iter_mut().zip(squares).for_each(|(out, squares)| {
-                let variance = squares / count;
-                finite &= variance <= most;
-                *out = if variance <= most { variance as f32 } else { f32::NAN };
-            });
-            if !finite && !overflow.is_null() {
-                // SAFETY: the caller's promise.
-                unsafe { *overflow = 1 };
-            }
-        }
+    /// Whether so many blocks from one on are complete: the last block may have fewer rows.
+    fn are_complete(self, first: usize) -> bool {
+        (first + self.branch()) * self.block <= self.rows
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LANES, Parts, STRIP, WHOLE, merge_moments, place, total_of_all, total_of_columns};
+    use super::{
+        Parts, STRIP, WHOLE, merge_moments, moments_ahead, place, total_of_all, total_of_columns, totals_ahead,
+    };
     use crate::ir::Op;
     use crate::ir::ops::Reduction;
+    use crate::kernel::LANES;
 
     fn number(op: &Op) -> usize {
         op.def().reduction().map(Reduction::number).expect("it is a reduction")
@@ -373,7 +125,7 @@ mod tests {
         let partials = [1.0, 2.0, f32::NAN, 10.0, 20.0, f32::NAN];
         let mut out = [0.0; 2];
         // SAFETY: two blocks of three floats, of which two columns are wanted.
-        unsafe { total_of_columns(sum(), partials.as_ptr(), 2, 3, 2, out.as_mut_ptr()) };
+        unsafe { total_of_columns(sum(), partials.as_ptr(), 3, 2, 1, 2, 1, out.as_mut_ptr()) };
         assert_eq!(out, [11.0, 22.0]);
     }
 
@@ -412,21 +164,34 @@ mod tests {
         }
     }
 
-    /// The same parts of every strip of columns, merged by themselves.
+    /// Sums, means and variances of blocks of 64 rows, some of which have been merged ahead where they are complete.
+    fn all(partials: &[f32], (columns, stride): (usize, usize), rows: usize, ahead: usize) -> [Vec<f32>; 3] {
+        let block = 64;
+        let mut results = [(); 3].map(|()| vec![0.0; columns]);
+        let [mut of_sums, mut of_moments] = [(); 2].map(|()| partials.to_vec());
+        for first in (0..rows).step_by(ahead * block).filter(|_| ahead > 1) {
+            let (at, rows) = (first / block * stride, (rows - first).min(ahead * block));
+            // SAFETY: there are so many blocks of so many floats.
+            unsafe {
+                totals_ahead(sum(), of_sums[at..].as_mut_ptr(), stride, columns, block, rows, ahead);
+                moments_ahead(of_moments[at..].as_mut_ptr(), stride, columns, block, rows, ahead);
+            }
+        }
+        let ([sums, means, variances], none) = (results.each_mut().map(Vec::as_mut_ptr), std::ptr::null_mut());
+        // SAFETY: there are so many blocks of so many floats, and room for so many columns.
+        unsafe {
+            total_of_columns(sum(), of_sums.as_ptr(), stride, columns, block, rows, ahead, sums);
+            merge_moments(of_moments.as_ptr(), stride, columns, block, rows, ahead, means, variances, none);
+        }
+        results
+    }
+
     #[test]
-    fn many_parts_of_many_columns_have_the_bits_of_one_column() {
+    fn many_parts_of_many_columns_have_the_bits_of_one_tree_whatever_is_merged_ahead() {
         let (columns, rows, block) = (2 * STRIP + 3, 64 * (3 * WHOLE + 2) + 5, 64);
         let (blocks, stride) = (usize::div_ceil(rows, block), 3 * (columns + 1));
         let partials: Vec<f32> =
             (0..blocks * stride).map(|at| ((at * 7919 % 104_729) as f32 / 997.0).sin().abs()).collect();
-        let (mut sums, mut moments) = (vec![0.0; columns], [vec![0.0; columns], vec![0.0; columns]]);
-        let [means, variances] = moments.each_mut().map(|moments| moments.as_mut_ptr());
-        let none = std::ptr::null_mut();
-        // SAFETY: there are so many blocks of so many floats, and room for so many columns.
-        unsafe {
-            total_of_columns(sum(), partials.as_ptr(), blocks, stride, columns, sums.as_mut_ptr());
-            merge_moments(partials.as_ptr(), stride, columns, block, rows, means, variances, none);
-        }
         // A tree over the numbers in double precision, one after the other.
         fn tree<T: Copy>(parts: &[T], merge: &impl Fn(T, T) -> T) -> T {
             match parts {
@@ -437,24 +202,26 @@ mod tests {
                 }
             }
         }
-        for column in 0..columns {
+        let expected = |column: usize| {
             let part = |block: usize, part: usize| f64::from(partials[block * stride + part * (stride / 3) + column]);
             let totals: Vec<f64> = (0..blocks).map(|block| part(block, 0)).collect();
-            assert_eq!(sums[column], tree(&totals, &|x, y| x + y) as f32, "column {column}");
             let rows_of = |number: usize| (rows - number * block).min(block) as f64;
-            let blocks: Vec<[f64; 3]> =
+            let moments: Vec<[f64; 3]> =
                 (0..blocks).map(|block| [rows_of(block), part(block, 0) + part(block, 2), part(block, 1)]).collect();
-            let [count, mean, squares] = tree(&blocks, &|x: [f64; 3], y: [f64; 3]| {
+            let [count, mean, squares] = tree(&moments, &|x: [f64; 3], y: [f64; 3]| {
                 let (count, delta) = (x[0] + y[0], y[1] - x[1]);
                 let squares = x[2] + (y[2] + delta * delta * (x[0] * y[0] / count));
                 [count, x[1] + delta * (y[0] / count), squares]
             });
             assert_eq!(count, rows as f64);
-            assert_eq!(
-                [moments[0][column], moments[1][column]],
-                [mean as f32, (squares / count) as f32],
-                "column {column}"
-            );
+            [tree(&totals, &|x, y| x + y), mean, squares / count].map(|result| (result as f32).to_bits())
+        };
+        for ahead in [1, 2, 4, 16, 64] {
+            let results = all(&partials, (columns, stride), rows, ahead);
+            for column in 0..columns {
+                let bits = results.each_ref().map(|result| result[column].to_bits());
+                assert_eq!(bits, expected(column), "column {column}, {ahead} blocks ahead");
+            }
         }
     }
 
@@ -473,7 +240,7 @@ mod tests {
         let (max, partials) = (number(&Op::MaxOver(vec![0])), [1.0, f32::NAN, 3.0, 2.0]);
         let mut out = [0.0; 2];
         // SAFETY: two blocks of two floats.
-        unsafe { total_of_columns(max, partials.as_ptr(), 2, 2, 2, out.as_mut_ptr()) };
+        unsafe { total_of_columns(max, partials.as_ptr(), 2, 2, 1, 2, 1, out.as_mut_ptr()) };
         assert_eq!(out[0], 3.0);
         assert!(out[1].is_nan());
     }
@@ -486,7 +253,7 @@ mod tests {
             // Of two blocks, the second is of zeros.
             let both = [partials, [-0.0; 6]].concat();
             // SAFETY: two blocks of six floats, five columns.
-            unsafe { total_of_columns(sum(), both.as_ptr(), blocks, 6, 5, out.as_mut_ptr()) };
+            unsafe { total_of_columns(sum(), both.as_ptr(), 6, 5, 1, blocks, 1, out.as_mut_ptr()) };
         }
         assert_eq!(sums[0].map(f32::to_bits)[..3], [1.5, 0.0, f32::INFINITY].map(f32::to_bits));
         assert!(sums[0][3].is_nan() && sums[1][3].is_nan());
@@ -500,7 +267,7 @@ mod tests {
         let partials = [1.0, 2.0, 1.0, 9.0, 2.0, -1.0];
         let (mut mean, mut variance) = (0.0, 0.0);
         // SAFETY: two blocks of three floats, one column.
-        unsafe { merge_moments(partials.as_ptr(), 3, 1, 3, 5, &mut mean, &mut variance, std::ptr::null_mut()) };
+        unsafe { merge_moments(partials.as_ptr(), 3, 1, 3, 5, 1, &mut mean, &mut variance, std::ptr::null_mut()) };
         assert_eq!(mean, 4.4);
         assert!((variance - 9.44).abs() < 1e-6, "{variance}");
     }

@@ -8,6 +8,7 @@
 mod arena;
 mod in_place;
 mod kept;
+mod merged;
 mod print;
 mod tasks;
 mod touched;
@@ -28,6 +29,7 @@ use crate::types::Shape;
 use arena::Arena;
 use in_place::Operands;
 pub use kept::{KeptContent, KeptPart, KeptPlan};
+pub use merged::MergedAhead;
 pub use print::text;
 pub use tasks::{Last, ParallelRegion, SharedTiles, Skinny, Task, TilePart, Work, parallel_regions};
 pub use verify::verify;

@@ -98,7 +98,10 @@ fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fuse
             format!("up to {rows} rows of {}", kernels(*from..*to))
         }
         Last::Skinny(Skinny { rows, .. }) => format!("what follows the matmul of up to {rows} rows"),
-        Last::Finish(kernel) => format!("sums of kernel {kernel}"),
+        Last::Finish { kernel, ahead: None } => format!("sums of kernel {kernel}"),
+        Last::Finish { kernel, ahead: Some(ahead) } => {
+            format!("sums of kernel {kernel}, merged {} blocks at a time ahead", ahead.blocks)
+        }
         Last::Run(kernel) => kernels(fused.run_of(*kernel)),
     });
     let tile = region.tiles.map_or(String::new(), |tiles| format!(" for each tile of {} points", tiles.of_tile));

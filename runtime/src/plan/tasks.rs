@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use super::merged::MergedAhead;
 use super::touched::{Access, MemoryRegion, Touched};
 use super::{Content, Location, Plan, padded};
 use crate::kernel::{Arg, BufferId, Fused, Kernel, Write};
@@ -103,8 +104,13 @@ pub enum Last {
     /// The blocks of some kernels of a run, one after the other, if the first has few rows: what follows its product, which the
     /// tasks have computed by columns; or all of them, if they come ahead of the first such product.
     Skinny(Skinny),
-    /// The last stages of a kernel's reductions.
-    Finish(usize),
+    /// The last stages of reductions.
+    Finish {
+        /// Of which kernel.
+        kernel: usize,
+        /// What its units have merged of them.
+        ahead: Option<MergedAhead>,
+    },
     /// All of a kernel, or of the group that begins with it.
     Run(usize),
 }
@@ -244,7 +250,10 @@ impl Regions {
             }
         };
         for index in run.filter(|&index| !plan.kernels[index].partials.is_empty()) {
-            self.regions[region].tail.push(Last::Finish(index));
+            let own = |task: &&Task| task.kernel == first && task.work == Work::Rows;
+            let ahead =
+                self.regions[region].tasks.iter().find(own).and_then(|task| MergedAhead::of(fused, *task, index));
+            self.regions[region].tail.push(Last::Finish { kernel: index, ahead });
         }
     }
 
@@ -290,7 +299,7 @@ impl Regions {
         self.first = self.regions.len();
         self.open(self.first);
         let ends = run.filter(|&index| !plan.kernels[index].partials.is_empty());
-        self.regions[self.first].tail.extend(ends.map(Last::Finish));
+        self.regions[self.first].tail.extend(ends.map(|kernel| Last::Finish { kernel, ahead: None }));
         self.touched.add(self.first, &access);
     }
 

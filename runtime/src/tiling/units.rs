@@ -117,6 +117,7 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
         large.then_some((bytes, dot.inner().is_batch() && !many))
     });
     let in_runs = kernel.dot.as_ref().filter(|dot| dot.in_runs);
+    let gradient = kernel.dot.as_ref().filter(|dot| dot.inner().is_batch());
     let threads = tiling.machine.cores.min(MANY);
     match large {
         _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
@@ -126,7 +127,7 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
             (rows.div_ceil(threads), UnitRows::Gathered)
         }
         // Each of them reads both operands, the other threads' parts as well.
-        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
+        _ if gradient.is_some_and(|dot| dot.in_runs || rows <= CHUNK) => {
             (kernel.block * rows.div_ceil(kernel.block).div_ceil(threads), UnitRows::AllTerms)
         }
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
