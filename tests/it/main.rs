@@ -65,6 +65,7 @@ mod growth;
 #[path = "../../runtime/src/microkernels/guarded.rs"]
 mod guarded;
 mod handmade;
+mod image_threads;
 mod image_tools;
 mod images;
 mod images_golden;

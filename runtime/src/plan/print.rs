@@ -100,7 +100,7 @@ fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fuse
         Last::Skinny(Skinny { rows, .. }) => format!("what follows the matmul of up to {rows} rows"),
         Last::Finish { kernel, ahead: None } => format!("sums of kernel {kernel}"),
         Last::Finish { kernel, ahead: Some(ahead) } => {
-            format!("sums of kernel {kernel}, merged {} blocks at a time ahead", ahead.blocks)
+            format!("sums of kernel {kernel} ({} blocks at a time merged ahead)", ahead.blocks)
         }
         Last::Run(kernel) => kernels(fused.run_of(*kernel)),
     });
