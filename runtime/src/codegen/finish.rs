@@ -1,6 +1,6 @@
 //! The last stages of reductions: calls that merge the partial results of blocks.
 //!
-//! A thread merges those of its unit ahead, if they are a branch of the tree in which all are merged, and the end of the region
+//! A thread merges those of its unit ahead, as far as they are branches of the tree in which all are merged, and the end of the region
 //! goes on with what has become of them. No bit depends on it.
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -68,27 +68,24 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// Merges the partial results of some rows of a kernel, if they are so many blocks.
-    pub(super) fn merge_ahead(&mut self, index: usize, blocks: usize, [lo, hi]: Part) {
+    pub(super) fn merge_ahead(&mut self, index: usize, blocks: usize, [from, to]: Part) {
         let kernel = &self.program.fused.kernels[index];
-        let rows = self.fb.ins().isub(hi, lo);
-        let number = self.fb.ins().udiv_imm_u(lo, kernel.block as i64);
         for (reducing, (at, len)) in self.program.plan.kernels[index].partials.clone() {
             let (reduction, _) = kernel.body[reducing].reduction().expect("partial results are of reductions");
             if matches!(reduction.form, Form::Total(_)) && kernel.is_over_everything(reducing) {
                 continue;
             }
-            let (first, before) = (self.arena_at(at), self.fb.ins().imul_imm_u(number, 4 * len as i64));
-            let partials = self.fb.ins().iadd(first, before);
+            let partials = self.arena_at(at);
             let [stride, columns, block, ahead] =
                 [len, kernel.cols(), kernel.block, blocks].map(|size| self.fb.ins().iconst(types::I64, size as i64));
             match reduction.form {
                 Form::Mean | Form::Variance => {
-                    host::MomentsAhead { partials, stride, columns, block, rows, ahead }
+                    host::MomentsAhead { partials, stride, columns, block, from, to, ahead }
                         .call(&mut self.imports, &mut self.fb);
                 }
                 Form::Total(_) => {
                     let reduction = self.fb.ins().iconst(types::I64, reduction.number() as i64);
-                    host::TotalsAhead { reduction, partials, stride, columns, block, rows, ahead }
+                    host::TotalsAhead { reduction, partials, stride, columns, block, from, to, ahead }
                         .call(&mut self.imports, &mut self.fb);
                 }
             }

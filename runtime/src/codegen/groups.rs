@@ -117,7 +117,7 @@ impl DriverEmitter<'_, '_> {
                     _ => {
                         let few = tiling.skinny_points(fused, run.clone());
                         let sums = fused.points_of_sum(run.start).is_some();
-                        let tiles = sums || tiling.kernels[run.start].row_prefetch.is_some();
+                        let tiles = sums || size > tiling.points(fused, run.start) as i64;
                         self.packed_or_not(points, few, products, |emit, products, _| match tiles {
                             true => emit.tiles(&run, products, [lo, hi]),
                             false => emit.tile(&run, products, [lo, hi]),

@@ -116,7 +116,8 @@ host_calls! {
 
     /// A part of that, of some rows.
     TotalsAhead(
-        reduction: usize, partials: *mut f32, stride: usize, columns: usize, block: usize, rows: usize, ahead: usize,
+        reduction: usize, partials: *mut f32, stride: usize, columns: usize, block: usize,
+        from: usize, to: usize, ahead: usize,
     ) as "gradloom_totals_ahead" => finish::totals_ahead;
 
     /// The last stage of a total over everything.
@@ -130,8 +131,9 @@ host_calls! {
     ) as "gradloom_merge_moments" => finish::merge_moments;
 
     /// A part of that, of some rows.
-    MomentsAhead(partials: *mut f32, stride: usize, columns: usize, block: usize, rows: usize, ahead: usize)
-        as "gradloom_moments_ahead" => finish::moments_ahead;
+    MomentsAhead(
+        partials: *mut f32, stride: usize, columns: usize, block: usize, from: usize, to: usize, ahead: usize,
+    ) as "gradloom_moments_ahead" => finish::moments_ahead;
 
     /// A kernel, or a tile of one, has ended; only in a program that is timed.
     Tick(kernel: usize) as "gradloom_tick" => ticks::tick;

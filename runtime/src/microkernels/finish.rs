@@ -21,16 +21,11 @@ const WHOLE: usize = 32;
 
 /// The results of some parts as one: of the largest power of two of them, with those of the others.
 trait Parts<T: Default> {
-    /// How many parts [`Parts::whole`] has.
-    fn branch(&self) -> usize {
-        WHOLE
-    }
-
     /// Writes the result of one part.
     fn one(&self, part: usize, result: &mut T);
 
-    /// The same of some parts from one on, if they are all alike.
-    fn whole(&self, first: usize, result: &mut T) -> bool;
+    /// The same of a branch of so many parts as are a power of two, if it can be done in one go.
+    fn whole(&self, branch: &Range<usize>, result: &mut T) -> bool;
 
     /// Adds the later of two results to the earlier one.
     fn merge(&self, earlier: &mut T, later: &T);
@@ -49,7 +44,7 @@ trait Parts<T: Default> {
         if parts.len() == 1 {
             return self.one(parts.start, result);
         }
-        if parts.len() == self.branch() && self.whole(parts.start, result) {
+        if parts.len().is_power_of_two() && self.whole(&parts, result) {
             return;
         }
         let middle = parts.start + parts.len().next_power_of_two() / 2;
@@ -77,14 +72,14 @@ fn joined(halves: [f32; 2]) -> f64 {
     f64::from_bits(high << 32 | low)
 }
 
-/// How rows are cut into blocks, and whether some of those have been merged.
+/// How rows are cut into blocks, and which of those have been merged.
 #[derive(Clone, Copy)]
 struct Blocks {
     /// Rows of a block; the last one has what is left.
     block: usize,
     /// Rows of all.
     rows: usize,
-    /// Blocks that have been merged ahead, where they are complete: a power of two, or 1.
+    /// Blocks of a unit that merges its own ahead, if it has all of its rows; 1 if none does.
     ahead: usize,
 }
 
@@ -93,20 +88,42 @@ impl Blocks {
         self.rows.div_ceil(self.block)
     }
 
-    fn branch(self) -> usize {
-        if self.ahead > 1 { self.ahead } else { WHOLE }
+    /// Whether some blocks have all of their rows.
+    fn are_complete(self, blocks: &Range<usize>) -> bool {
+        blocks.end * self.block <= self.rows
     }
 
-    /// Whether so many blocks from one on are complete: the last block may have fewer rows.
-    fn are_complete(self, first: usize) -> bool {
-        (first + self.branch()) * self.block <= self.rows
+    /// Whether a branch has been merged ahead: it is in one unit, and not in a larger branch that is, which would have come first.
+    fn are_merged(self, branch: &Range<usize>) -> bool {
+        let unit = branch.start / self.ahead;
+        let all = unit * self.ahead..(unit + 1) * self.ahead;
+        self.ahead > 1 && branch.end <= all.end && self.are_complete(&all)
     }
+
+    /// Whether blocks are to be merged level by level.
+    fn are_whole(self, branch: &Range<usize>) -> bool {
+        self.ahead == 1 && branch.len() == WHOLE && self.are_complete(branch)
+    }
+}
+
+/// The branches that adjacent blocks have in the tree of all, each as large as can be.
+fn branches(blocks: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut start = blocks.start;
+    std::iter::from_fn(move || {
+        let most = 1 << blocks.end.checked_sub(start)?.checked_ilog2()?;
+        let len = if start == 0 { most } else { most.min(1 << start.trailing_zeros()) };
+        start += len;
+        Some(start - len..start)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::{
-        Parts, STRIP, WHOLE, merge_moments, moments_ahead, place, total_of_all, total_of_columns, totals_ahead,
+        Parts, STRIP, WHOLE, branches, merge_moments, moments_ahead, place, total_of_all, total_of_columns,
+        totals_ahead,
     };
     use crate::ir::Op;
     use crate::ir::ops::Reduction;
@@ -139,9 +156,12 @@ mod tests {
             *result = part.to_string();
         }
 
-        fn whole(&self, first: usize, result: &mut String) -> bool {
+        fn whole(&self, branch: &Range<usize>, result: &mut String) -> bool {
+            if branch.len() != WHOLE {
+                return false;
+            }
             let mut parts = vec![String::new(); WHOLE];
-            (0..WHOLE).for_each(|part| self.one(first + part, &mut parts[place(part, WHOLE)]));
+            (0..WHOLE).for_each(|part| self.one(branch.start + part, &mut parts[place(part, WHOLE)]));
             while parts.len() > 1 {
                 let later = parts.split_off(parts.len() / 2);
                 parts.iter_mut().zip(&later).for_each(|(earlier, later)| self.merge(earlier, later));
@@ -170,11 +190,11 @@ mod tests {
         let mut results = [(); 3].map(|()| vec![0.0; columns]);
         let [mut of_sums, mut of_moments] = [(); 2].map(|()| partials.to_vec());
         for first in (0..rows).step_by(ahead * block).filter(|_| ahead > 1) {
-            let (at, rows) = (first / block * stride, (rows - first).min(ahead * block));
+            let to = rows.min(first + ahead * block);
             // SAFETY: there are so many blocks of so many floats.
             unsafe {
-                totals_ahead(sum(), of_sums[at..].as_mut_ptr(), stride, columns, block, rows, ahead);
-                moments_ahead(of_moments[at..].as_mut_ptr(), stride, columns, block, rows, ahead);
+                totals_ahead(sum(), of_sums.as_mut_ptr(), stride, columns, block, first, to, ahead);
+                moments_ahead(of_moments.as_mut_ptr(), stride, columns, block, first, to, ahead);
             }
         }
         let ([sums, means, variances], none) = (results.each_mut().map(Vec::as_mut_ptr), std::ptr::null_mut());
@@ -216,13 +236,21 @@ mod tests {
             assert_eq!(count, rows as f64);
             [tree(&totals, &|x, y| x + y), mean, squares / count].map(|result| (result as f32).to_bits())
         };
-        for ahead in [1, 2, 4, 16, 64] {
+        for ahead in [1, 2, 3, 7, 16, 24, 64] {
             let results = all(&partials, (columns, stride), rows, ahead);
             for column in 0..columns {
                 let bits = results.each_ref().map(|result| result[column].to_bits());
                 assert_eq!(bits, expected(column), "column {column}, {ahead} blocks ahead");
             }
         }
+    }
+
+    #[test]
+    fn adjacent_parts_are_as_few_branches_as_can_be() {
+        let of = |parts: Range<usize>| branches(parts).map(|branch| [branch.start, branch.len()]).collect::<Vec<_>>();
+        assert_eq!(of(0..7), [[0, 4], [4, 2], [6, 1]]);
+        assert_eq!(of(7..14), [[7, 1], [8, 4], [12, 2]]);
+        assert_eq!([of(48..64), of(3..3)], [vec![[48, 16]], vec![]]);
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Regions {
         }
         // So many rows of a kernel are few, as many as one unit has of it.
         let few = |index: usize| units.rows / fused.rows_of_point(first) * fused.rows_of_point(index);
-        let whole = |skinny| Task { kernel: first, work: Work::Rows, unit: units.rows, skinny };
+        let whole = |skinny| Task { kernel: first, work: Work::Rows, unit: units.merged * units.rows, skinny };
         let sums = fused.points_of_sum(first).is_some();
         let members = columned.is_empty()
             && !sums

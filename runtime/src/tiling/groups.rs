@@ -50,7 +50,7 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
         let points = (LONG_ROWS / passed.max(1) / whole * whole).max(whole);
         let Units { alone, .. } = units::units(fused, tiling, kernels.clone());
         let rows = points * group.rows_of(kernels.start);
-        let units = Units { alone, rows, columns: None, why: UnitRows::Tile };
+        let units = Units { alone, rows, why: UnitRows::Tile, ..Units::default() };
         return GroupTiling { points, why: TilePoints::Shared(passed.saturating_mul(points)), whole, units };
     }
     // A product that is not kept lies beside them until its kernel is done.
@@ -69,7 +69,8 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
     };
     let mut units = units::units(fused, tiling, kernels.clone());
     if let Some(sum) = group.points_of_sum() {
-        (units.rows, units.columns, units.why) = (sum * group.rows_of(kernels.start), None, UnitRows::Sums);
+        let rows = sum * group.rows_of(kernels.start);
+        let units = Units { alone: units.alone, rows, why: UnitRows::Sums, ..Units::default() };
         return GroupTiling { points, why, whole, units };
     }
     let mut unit = units.rows.div_ceil(most).next_multiple_of(whole).min(points);
@@ -81,5 +82,6 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
         units.why = UnitRows::Sample;
     }
     units.rows = unit * group.rows_of(kernels.start);
+    units.merged = units::merged(fused, tiling, kernels, &units);
     GroupTiling { points, why, whole, units }
 }

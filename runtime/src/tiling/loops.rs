@@ -47,6 +47,6 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, number: usize) -> LoopTilin
     };
     // As many samples as there are for each thread: where they are cut changes no bit.
     let unit = samples.min(tiling.max_batch.div_ceil(tiling.machine.cores)).max(1);
-    let units = Units { alone, rows: unit * rows[0], why: UnitRows::Steps, columns: None };
+    let units = Units { alone, rows: unit * rows[0], why: UnitRows::Steps, ..Units::default() };
     LoopTiling { samples, bytes: bytes.saturating_mul(samples), units }
 }

@@ -248,7 +248,7 @@ impl fmt::Display for Units {
             Some(Alone::OneBlock(rows)) => {
                 return write!(f, "on one thread: a block, {rows} row{}", if rows == 1 { "" } else { "s" });
             }
-            None => write!(f, "in units of {} rows", self.rows)?,
+            None => write!(f, "in units of {} rows", self.merged * self.rows)?,
         }
         match self.why {
             UnitRows::Block => f.write_str(": a block")?,
@@ -262,6 +262,9 @@ impl fmt::Display for Units {
             UnitRows::LargeRight(bytes) => {
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
             }
+        }
+        if self.merged > 1 {
+            write!(f, ", {} of which merge their sums", self.merged)?;
         }
         match self.columns {
             Some(Columns { number, long: None }) => write!(f, ", or where that is all of {number} columns"),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Blocks, Parts, STRIP, WHOLE, halves, joined, place};
+use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place};
 
 /// Means and squared deviations of some rows.
 #[derive(Default)]
@@ -63,23 +63,16 @@ impl Moments<'_> {
 }
 
 impl Parts<Strip> for Moments<'_> {
-    fn branch(&self) -> usize {
-        self.blocks.branch()
-    }
-
     fn one(&self, number: usize, strip: &mut Strip) {
         let Blocks { block, rows, .. } = self.blocks;
         strip.rows = (rows - number * block).min(block) as f64;
         self.write(number, &mut strip.means, &mut strip.squares);
     }
 
-    fn whole(&self, first: usize, strip: &mut Strip) -> bool {
-        if !self.blocks.are_complete(first) {
-            return false;
-        }
-        let (len, mut rows) = (self.columns.len(), self.blocks.block as f64);
-        if self.blocks.ahead > 1 {
-            strip.rows = rows * self.blocks.ahead as f64;
+    fn whole(&self, branch: &Range<usize>, strip: &mut Strip) -> bool {
+        let (len, mut rows, first) = (self.columns.len(), self.blocks.block as f64, branch.start);
+        if self.blocks.are_merged(branch) {
+            strip.rows = rows * branch.len() as f64;
             let [mean, more_of_mean, squares] = [0, 1, 2].map(|part| self.part(first, part));
             let more_of_squares = self.part(first + 1, 0);
             for column in 0..len {
@@ -87,6 +80,9 @@ impl Parts<Strip> for Moments<'_> {
                 strip.squares[column] = joined([squares[column], more_of_squares[column]]);
             }
             return true;
+        }
+        if !self.blocks.are_whole(branch) {
+            return false;
         }
         let [mut all_means, mut all_squares] = [[0.0; WHOLE * STRIP]; 2];
         for part in 0..WHOLE {
@@ -112,33 +108,37 @@ impl Parts<Strip> for Moments<'_> {
     }
 }
 
-/// Merges moments of `ahead` blocks of `block` rows, two or more, if there are `rows` for them, as [`merge_moments`] does those of
-/// all.
+/// Merges moments of the blocks of some rows, if those are all rows of `ahead` blocks, as [`merge_moments`] does those of all: the
+/// branches that they are of the tree of all.
 ///
 /// # Safety
-/// `partials` is valid for reads and writes of `stride` floats for every block, and `3 * columns <= stride`.
+/// `partials` is valid for reads and writes of `stride` floats for every block of these rows, and `3 * columns <= stride`.
 pub unsafe extern "C" fn moments_ahead(
     partials: *mut f32,
     stride: usize,
     columns: usize,
     block: usize,
-    rows: usize,
+    from: usize,
+    to: usize,
     ahead: usize,
 ) {
-    if rows != ahead * block {
+    if to - from != ahead * block {
         return;
     }
-    let blocks = Blocks { block, rows, ahead: 1 };
-    // SAFETY: the caller's promise.
-    let partials = unsafe { std::slice::from_raw_parts_mut(partials, ahead * stride) };
-    for first in (0..columns).step_by(STRIP) {
-        let strip = first..(first + STRIP).min(columns);
-        let Strip { means, squares, .. } =
-            Moments { partials, stride, columns: strip.clone(), blocks }.merged(0..ahead);
-        for ((column, mean), squares) in strip.zip(means).zip(squares) {
-            let part = |part: usize| part * (stride / 3) + column;
-            [partials[part(0)], partials[part(1)]] = halves(mean);
-            [partials[part(2)], partials[stride + part(0)]] = halves(squares);
+    for branch in branches(from / block..to / block).filter(|branch| branch.len() > 1) {
+        let blocks = Blocks { block, rows: branch.len() * block, ahead: 1 };
+        let (start, len) = (branch.start * stride, branch.len() * stride);
+        // SAFETY: the caller's promise.
+        let partials = unsafe { std::slice::from_raw_parts_mut(partials.add(start), len) };
+        for first in (0..columns).step_by(STRIP) {
+            let strip = first..(first + STRIP).min(columns);
+            let of_strip = Moments { partials, stride, columns: strip.clone(), blocks };
+            let Strip { means, squares, .. } = of_strip.merged(0..branch.len());
+            for ((column, mean), squares) in strip.zip(means).zip(squares) {
+                let part = |part: usize| part * (stride / 3) + column;
+                [partials[part(0)], partials[part(1)]] = halves(mean);
+                [partials[part(2)], partials[stride + part(0)]] = halves(squares);
+            }
         }
     }
 }
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn moments_ahead(
 ///
 /// The moments of a block of `block` rows, the last one of the rest of `rows`, are for each column the shift; `stride / 3` floats
 /// on, the sum of squared deviations; as many on, the distance of the mean from the shift. From one block to the next are
-/// `stride` floats. Every `ahead` complete ones have been merged by [`moments_ahead`], unless that is 1.
+/// `stride` floats. Every `ahead` of them have been merged by [`moments_ahead`] where they have all of their rows, unless that is 1.
 ///
 /// # Safety
 /// `partials` is valid for reads of `stride` floats for every block, and `3 * columns <= stride`; where they are not null,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Blocks, Parts, STRIP, WHOLE, halves, joined, place};
+use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place};
 use crate::ir::ops::{ALL, Total};
 use crate::kernel::LANES;
 
@@ -51,29 +51,27 @@ impl Columns<'_> {
 }
 
 impl Parts<[f64; STRIP]> for Columns<'_> {
-    fn branch(&self) -> usize {
-        self.blocks.branch()
-    }
-
     fn one(&self, row: usize, result: &mut [f64; STRIP]) {
         result.iter_mut().zip(self.row(row)).for_each(|(total, &part)| *total = f64::from(part));
     }
 
-    fn whole(&self, first: usize, result: &mut [f64; STRIP]) -> bool {
-        if self.blocks.ahead > 1 {
-            if self.blocks.are_complete(first) {
-                let halves = self.row(first).iter().zip(self.row(first + 1));
-                result.iter_mut().zip(halves).for_each(|(total, (&high, &low))| *total = joined([high, low]));
+    fn whole(&self, branch: &Range<usize>, result: &mut [f64; STRIP]) -> bool {
+        if self.blocks.are_merged(branch) {
+            let halves = self.row(branch.start).iter().zip(self.row(branch.start + 1));
+            result.iter_mut().zip(halves).for_each(|(total, (&high, &low))| *total = joined([high, low]));
+            return true;
+        }
+        if self.blocks.are_whole(branch) {
+            let (len, mut totals) = (self.columns.len(), [0.0; WHOLE * STRIP]);
+            for part in 0..WHOLE {
+                let totals = &mut totals[place(part, WHOLE) * len..][..len];
+                let row = self.row(branch.start + part);
+                totals.iter_mut().zip(row).for_each(|(total, &part)| *total = f64::from(part));
             }
-            return self.blocks.are_complete(first);
+            result[..len].copy_from_slice(merge_halves(self.total, &mut totals[..WHOLE * len], len));
+            return true;
         }
-        let (len, mut totals) = (self.columns.len(), [0.0; WHOLE * STRIP]);
-        for part in 0..WHOLE {
-            let totals = &mut totals[place(part, WHOLE) * len..][..len];
-            totals.iter_mut().zip(self.row(first + part)).for_each(|(total, &part)| *total = f64::from(part));
-        }
-        result[..len].copy_from_slice(merge_halves(self.total, &mut totals[..WHOLE * len], len));
-        true
+        false
     }
 
     fn merge(&self, earlier: &mut [f64; STRIP], later: &[f64; STRIP]) {
@@ -83,7 +81,7 @@ impl Parts<[f64; STRIP]> for Columns<'_> {
 }
 
 /// Merges `count` columns of partial totals of blocks of `block` rows, the last one of the rest of `rows`, `stride` floats apart. Every
-/// `ahead` complete ones have been merged by [`totals_ahead`], unless that is 1.
+/// `ahead` of them have been merged by [`totals_ahead`] where they have all of their rows, unless that is 1.
 ///
 /// # Safety
 /// `partials` is valid for reads of `stride` floats for every block, `out` for writes of `count`; `count <= stride`. The reduction of
@@ -118,31 +116,36 @@ pub unsafe extern "C" fn total_of_columns(
     }
 }
 
-/// Merges `count` columns of partial totals of `ahead` blocks of `block` rows, two or more, if there are `rows` for them.
+/// Merges `count` columns of partial totals of the blocks of some rows, if those are all rows of `ahead` blocks: the branches that they
+/// are of the tree of all.
 ///
 /// # Safety
-/// `partials` is valid for reads and writes of `stride` floats for every block; `count <= stride`. The reduction of this number makes
-/// totals.
+/// `partials` is valid for reads and writes of `stride` floats for every block of these rows; `count <= stride`. The reduction of this
+/// number makes totals.
 pub unsafe extern "C" fn totals_ahead(
     reduction: usize,
     partials: *mut f32,
     stride: usize,
     count: usize,
     block: usize,
-    rows: usize,
+    from: usize,
+    to: usize,
     ahead: usize,
 ) {
-    if rows != ahead * block {
+    if to - from != ahead * block {
         return;
     }
-    let (total, blocks) = (total(reduction), Blocks { block, rows, ahead: 1 });
-    // SAFETY: the caller's promise.
-    let partials = unsafe { std::slice::from_raw_parts_mut(partials, ahead * stride) };
-    for first in (0..count).step_by(STRIP) {
-        let columns = first..(first + STRIP).min(count);
-        let totals = Columns { total, partials, stride, columns: columns.clone(), blocks }.merged(0..ahead);
-        for (column, total) in columns.zip(totals) {
-            [partials[column], partials[stride + column]] = halves(total);
+    for branch in branches(from / block..to / block).filter(|branch| branch.len() > 1) {
+        let (total, blocks) = (total(reduction), Blocks { block, rows: branch.len() * block, ahead: 1 });
+        let (start, len) = (branch.start * stride, branch.len() * stride);
+        // SAFETY: the caller's promise.
+        let partials = unsafe { std::slice::from_raw_parts_mut(partials.add(start), len) };
+        for first in (0..count).step_by(STRIP) {
+            let columns = first..(first + STRIP).min(count);
+            let of_strip = Columns { total, partials, stride, columns: columns.clone(), blocks };
+            for (column, total) in columns.zip(of_strip.merged(0..branch.len())) {
+                [partials[column], partials[stride + column]] = halves(total);
+            }
         }
     }
 }
@@ -178,9 +181,11 @@ impl Parts<f64> for Lanes<'_> {
         *result = self.merge_all(block, &mut [0.0; LANES]);
     }
 
-    fn whole(&self, first: usize, result: &mut f64) -> bool {
-        *result = self.merge_all(first, &mut [0.0; WHOLE * LANES]);
-        true
+    fn whole(&self, branch: &Range<usize>, result: &mut f64) -> bool {
+        if branch.len() == WHOLE {
+            *result = self.merge_all(branch.start, &mut [0.0; WHOLE * LANES]);
+        }
+        branch.len() == WHOLE
     }
 
     fn merge(&self, earlier: &mut f64, later: &f64) {
