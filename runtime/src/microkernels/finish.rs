@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use super::prefetch;
+
 mod moments;
 mod totals;
 
@@ -16,7 +18,13 @@ pub use totals::{total_of_all, total_of_columns, totals_ahead};
 /// Columns that are finished side by side, so that their arithmetic is that of vectors.
 const STRIP: usize = 16;
 
-/// Parts that are merged level by level: enough for a level to be a long loop, few enough to stay in the first cache.
+/// The strip of this number, of so many columns; none beyond.
+fn strip(number: usize, columns: usize) -> Range<usize> {
+    (number * STRIP).min(columns)..((number + 1) * STRIP).min(columns)
+}
+
+/// Fewest and most parts that are merged level by level: enough for a level to be a long loop, few enough to stay in the first cache.
+const FEW: usize = 4;
 const WHOLE: usize = 32;
 
 /// The results of some parts as one: of the largest power of two of them, with those of the others.
@@ -102,7 +110,31 @@ impl Blocks {
 
     /// Whether blocks are to be merged level by level.
     fn are_whole(self, branch: &Range<usize>) -> bool {
-        self.ahead == 1 && branch.len() == WHOLE && self.are_complete(branch)
+        self.ahead == 1 && (FEW..=WHOLE).contains(&branch.len()) && self.are_complete(branch)
+    }
+}
+
+impl Blocks {
+    /// Asks for what is read of some columns: of every block, or of the branches that have been merged ahead. From one block to the next
+    /// is further than the machine foresees, and half of it lies in the cache of another core: the moments of 16 blocks of 256 columns
+    /// take 8 us rather than 12.
+    fn prefetch(self, partials: &[f32], stride: usize, parts: &[usize], columns: &Range<usize>) {
+        if columns.is_empty() {
+            return;
+        }
+        let block = |number: usize| {
+            for part in parts {
+                let start = partials[number * stride + part..].as_ptr();
+                prefetch::to_read(start.wrapping_add(columns.start).cast(), 4 * columns.len());
+            }
+        };
+        for unit in (0..self.count()).step_by(self.ahead) {
+            let all = unit..(unit + self.ahead).min(self.count());
+            match self.ahead > 1 && self.are_complete(&(unit..unit + self.ahead)) {
+                true => branches(all).for_each(|it| (it.start..it.end.min(it.start + 2)).for_each(block)),
+                false => all.for_each(block),
+            }
+        }
     }
 }
 

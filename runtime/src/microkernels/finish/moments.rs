@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place};
+use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place, strip};
 
 /// Means and squared deviations of some rows.
 #[derive(Default)]
@@ -85,11 +85,11 @@ impl Parts<Strip> for Moments<'_> {
             return false;
         }
         let [mut all_means, mut all_squares] = [[0.0; WHOLE * STRIP]; 2];
-        for part in 0..WHOLE {
-            let place = place(part, WHOLE) * len;
+        for part in 0..branch.len() {
+            let place = place(part, branch.len()) * len;
             self.write(first + part, &mut all_means[place..][..len], &mut all_squares[place..][..len]);
         }
-        let mut count = WHOLE * len;
+        let mut count = branch.len() * len;
         while count > len {
             count /= 2;
             let (means, later_means) = all_means[..2 * count].split_at_mut(count);
@@ -130,11 +130,11 @@ pub unsafe extern "C" fn moments_ahead(
         let (start, len) = (branch.start * stride, branch.len() * stride);
         // SAFETY: the caller's promise.
         let partials = unsafe { std::slice::from_raw_parts_mut(partials.add(start), len) };
-        for first in (0..columns).step_by(STRIP) {
-            let strip = first..(first + STRIP).min(columns);
-            let of_strip = Moments { partials, stride, columns: strip.clone(), blocks };
+        for number in 0..columns.div_ceil(STRIP) {
+            let own = strip(number, columns);
+            let of_strip = Moments { partials, stride, columns: own.clone(), blocks };
             let Strip { means, squares, .. } = of_strip.merged(0..branch.len());
-            for ((column, mean), squares) in strip.zip(means).zip(squares) {
+            for ((column, mean), squares) in own.zip(means).zip(squares) {
                 let part = |part: usize| part * (stride / 3) + column;
                 [partials[part(0)], partials[part(1)]] = halves(mean);
                 [partials[part(2)], partials[stride + part(0)]] = halves(squares);
@@ -172,9 +172,12 @@ pub unsafe extern "C" fn merge_moments(
     // SAFETY: the caller's promise.
     let partials = unsafe { std::slice::from_raw_parts(partials, blocks.count() * stride) };
     let mut moments = Moments { partials, stride, columns: 0..0, blocks };
-    for first in (0..columns).step_by(STRIP) {
-        let len = STRIP.min(columns - first);
-        moments.columns = first..first + len;
+    let parts = [0, 1, 2].map(|part| part * (stride / 3));
+    blocks.prefetch(partials, stride, &parts, &strip(0, columns));
+    for number in 0..columns.div_ceil(STRIP) {
+        blocks.prefetch(partials, stride, &parts, &strip(number + 1, columns));
+        moments.columns = strip(number, columns);
+        let (first, len) = (moments.columns.start, moments.columns.len());
         let Strip { rows: count, means, squares } = moments.merged(0..blocks.count());
         if !mean.is_null() {
             // SAFETY: the strip ends at `columns` or before.

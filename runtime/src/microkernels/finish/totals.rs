@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place};
+use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place, strip};
 use crate::ir::ops::{ALL, Total};
 use crate::kernel::LANES;
 
@@ -63,12 +63,12 @@ impl Parts<[f64; STRIP]> for Columns<'_> {
         }
         if self.blocks.are_whole(branch) {
             let (len, mut totals) = (self.columns.len(), [0.0; WHOLE * STRIP]);
-            for part in 0..WHOLE {
-                let totals = &mut totals[place(part, WHOLE) * len..][..len];
+            for part in 0..branch.len() {
+                let totals = &mut totals[place(part, branch.len()) * len..][..len];
                 let row = self.row(branch.start + part);
                 totals.iter_mut().zip(row).for_each(|(total, &part)| *total = f64::from(part));
             }
-            result[..len].copy_from_slice(merge_halves(self.total, &mut totals[..WHOLE * len], len));
+            result[..len].copy_from_slice(merge_halves(self.total, &mut totals[..branch.len() * len], len));
             return true;
         }
         false
@@ -105,8 +105,10 @@ pub unsafe extern "C" fn total_of_columns(
         return total_of_block(total, &partials[..count], out);
     }
     let mut columns = Columns { total, partials, stride, columns: 0..0, blocks };
+    blocks.prefetch(partials, stride, &[0], &strip(0, count));
     for (number, out) in out.chunks_mut(STRIP).enumerate() {
-        columns.columns = number * STRIP..number * STRIP + out.len();
+        blocks.prefetch(partials, stride, &[0], &strip(number + 1, count));
+        columns.columns = strip(number, count);
         let mut totals = [total.identity; STRIP];
         if rows > 0 {
             let merged = columns.merged(0..blocks.count());
@@ -140,8 +142,8 @@ pub unsafe extern "C" fn totals_ahead(
         let (start, len) = (branch.start * stride, branch.len() * stride);
         // SAFETY: the caller's promise.
         let partials = unsafe { std::slice::from_raw_parts_mut(partials.add(start), len) };
-        for first in (0..count).step_by(STRIP) {
-            let columns = first..(first + STRIP).min(count);
+        for number in 0..count.div_ceil(STRIP) {
+            let columns = strip(number, count);
             let of_strip = Columns { total, partials, stride, columns: columns.clone(), blocks };
             for (column, total) in columns.zip(of_strip.merged(0..branch.len())) {
                 [partials[column], partials[stride + column]] = halves(total);
