@@ -112,9 +112,7 @@ impl Blocks {
     fn are_whole(self, branch: &Range<usize>) -> bool {
         self.ahead == 1 && (FEW..=WHOLE).contains(&branch.len()) && self.are_complete(branch)
     }
-}
 
-impl Blocks {
     /// Asks for what is read of some columns: of every block, or of the branches that have been merged ahead. From one block to the next
     /// is further than the machine foresees, and half of it lies in the cache of another core: the moments of 16 blocks of 256 columns
     /// take 8 us rather than 12.
