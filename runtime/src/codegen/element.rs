@@ -33,20 +33,20 @@ impl KernelEmitter<'_, '_> {
         if !kernel.is_plain() {
             let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
             let scalar = gathers || self.is_scalar(Some(stage));
-            return self.points_in_runs(scalar, unroll, wide.as_deref(), |emit, run, at| {
+            return self.points_in_runs(scalar, unroll, wide.as_deref(), &mut |emit, run, at| {
                 emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
         }
         let trip = self.trip();
         // Wide vectors prefetch by themselves.
         let (Prefetch::Ahead { elements, .. }, None) = (self.canonical.stages[stage].prefetch, &wide) else {
-            return self.runs(trip, unroll, wide.as_deref(), |emit, run, at| {
+            return self.runs(trip, unroll, wide.as_deref(), &mut |emit, run, at| {
                 emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
         };
-        self.chunks(trip, AT_ONCE, |emit, start, part| {
+        self.chunks(trip, AT_ONCE, &mut |emit, start, part| {
             emit.prefetch_columns(start, part, elements);
-            emit.runs(part, unroll, wide.as_deref(), |emit, run, at| {
+            emit.runs(part, unroll, wide.as_deref(), &mut |emit, run, at| {
                 let at = sum(&mut emit.fb, start, at);
                 emit.run_of_elements(&steps, &copies, (run, wide.as_deref()), stage, at);
             });
@@ -276,7 +276,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             return self.lanes.spread(first);
         }
         let first = self.lanes.fb.ins().splat(types::I32X4, first);
-        self.lanes.parts(|fb, part| {
+        self.lanes.parts(&|fb, part| {
             let lanes = (0..4).flat_map(|lane| (4 * part as u32 + lane).to_le_bytes());
             let constant = fb.func.dfg.constants.insert(ConstantData::from(lanes.collect::<Vec<u8>>().as_slice()));
             let steps = fb.ins().vconst(types::I32X4, constant);

@@ -19,7 +19,7 @@ use crate::types::Dim;
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
 pub fn entry(program: CodegenInput<'_>, kernels: &Kernels, target: Target) -> Function {
     let number = Numbers::of(program.fused).entry();
-    function(program, kernels, target, number, entry_signature(target), |emit, _| {
+    function(program, kernels, target, number, entry_signature(target), &mut |emit, _| {
         emit.tick(0);
         for run in program.fused.runs() {
             if program.fused.check == Some(run.start) {
@@ -41,8 +41,8 @@ pub fn prepare(program: CodegenInput<'_>, kernels: &Kernels, target: Target, num
     let is_kept = |run: &Range<usize>| program.plan.tiling.kernels[run.start].is_kept();
     let runs: Vec<Range<usize>> = program.fused.runs().filter(is_kept).collect();
     (!runs.is_empty()).then(|| {
-        function(program, kernels, target, number, entry_signature(target), |emit, _| {
-            runs.into_iter().for_each(|run| emit.run(run));
+        function(program, kernels, target, number, entry_signature(target), &mut |emit, _| {
+            runs.iter().for_each(|run| emit.run(run.clone()));
             emit.done();
         })
     })
@@ -50,7 +50,7 @@ pub fn prepare(program: CodegenInput<'_>, kernels: &Kernels, target: Target, num
 
 /// Emits the function of this number that works on one unit of a task.
 pub fn task(program: CodegenInput<'_>, kernels: &Kernels, target: Target, number: u32, task: Task) -> Function {
-    function(program, kernels, target, number, task_signature(target), |emit, params| {
+    function(program, kernels, target, number, task_signature(target), &mut |emit, params| {
         emit.unit(task, [params[1], params[2]]);
         emit.fb.ins().return_(&[]);
     })
@@ -64,7 +64,7 @@ pub fn tail(
     number: u32,
     region: &ParallelRegion,
 ) -> Function {
-    function(program, kernels, target, number, entry_signature(target), |emit, _| {
+    function(program, kernels, target, number, entry_signature(target), &mut |emit, _| {
         for last in &region.tail {
             match *last {
                 Last::Skinny(skinny) => emit.skinny(skinny),
@@ -85,7 +85,7 @@ fn function<'a>(
     target: Target,
     number: u32,
     signature: Signature,
-    body: impl FnOnce(&mut DriverEmitter<'a, '_>, &[Value]),
+    body: &mut dyn FnMut(&mut DriverEmitter<'a, '_>, &[Value]),
 ) -> Function {
     let mut function = Function::with_name_signature(UserFuncName::user(0, number), signature);
     let mut context = FunctionBuilderContext::new();

@@ -23,6 +23,9 @@ use crate::types::Dim;
 /// Points, or rows: the first and the one after the last.
 pub(super) type Part = [Value; 2];
 
+/// For each kernel of a run the product that it calls, if it does.
+type Products = [Option<Product>];
+
 impl DriverEmitter<'_, '_> {
     /// All of some kernels that run together, then the last stages of their reductions.
     pub(super) fn run(&mut self, run: Range<usize>) {
@@ -44,7 +47,7 @@ impl DriverEmitter<'_, '_> {
             _ if !ahead && matches!(fused.kernels[first].row_count(), Dim::Fixed(rows) if rows <= at_once) => {
                 self.tile(&run, &products, [zero, points]);
             }
-            _ => self.packed_or_not(points, tiling.points(fused, first), products, |emit, products, may_pack| {
+            _ => self.packed_or_not(points, tiling.points(fused, first), products, &|emit, products, may_pack| {
                 let packed = products.iter().flatten().any(Product::has_ahead);
                 let sums = fused.points_of_sum(first).is_some();
                 if may_pack && !packed && !sums {
@@ -118,7 +121,7 @@ impl DriverEmitter<'_, '_> {
                         let few = tiling.skinny_points(fused, run.clone());
                         let sums = fused.points_of_sum(run.start).is_some();
                         let tiles = sums || size > tiling.points(fused, run.start) as i64;
-                        self.packed_or_not(points, few, products, |emit, products, _| match tiles {
+                        self.packed_or_not(points, few, products, &|emit, products, _| match tiles {
                             true => emit.tiles(&run, products, [lo, hi]),
                             false => emit.tile(&run, products, [lo, hi]),
                         })
@@ -150,19 +153,19 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// Some points, tile by tile. Where they are added up, all that belong to one sum and then those of the next.
-    fn tiles(&mut self, run: &Range<usize>, products: &[Option<Product>], [lo, hi]: Part) {
+    fn tiles(&mut self, run: &Range<usize>, products: &Products, [lo, hi]: Part) {
         let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
         let (zero, tile) = (self.fb.ins().iconst(types::I64, 0), tiling.points(fused, run.start) as i64);
         match fused.points_of_sum(run.start) {
-            None => self.parts([lo, hi, zero], tile, |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi])),
-            Some(sum) => self.parts([lo, hi, zero], sum as i64, |emit, [lo, hi, _]| {
-                emit.parts([lo, hi, zero], tile, |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi]));
+            None => self.parts([lo, hi, zero], tile, &mut |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi])),
+            Some(sum) => self.parts([lo, hi, zero], sum as i64, &mut |emit, [lo, hi, _]| {
+                emit.parts([lo, hi, zero], tile, &mut |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi]));
             }),
         }
     }
 
     /// A tile: some points in one kernel after the other.
-    pub(super) fn tile(&mut self, run: &Range<usize>, products: &[Option<Product>], points: Part) {
+    pub(super) fn tile(&mut self, run: &Range<usize>, products: &Products, points: Part) {
         for (index, product) in run.clone().zip(products) {
             self.points_of(index, product.as_ref(), points);
         }
@@ -207,7 +210,7 @@ impl DriverEmitter<'_, '_> {
         let zero = self.fb.ins().iconst(types::I64, 0);
         let shared = self.ctx_with_tiles(tiles);
         let context = std::mem::replace(&mut self.ctx, shared);
-        self.packed_or_not(points, tiling.skinny_points(fused, run), products, |emit, products, _| {
+        self.packed_or_not(points, tiling.skinny_points(fused, run), products, &|emit, products, _| {
             emit.rows_of(index, products[0].as_ref(), zero, [lo, hi]);
         });
         self.ctx = context;
@@ -242,14 +245,14 @@ impl DriverEmitter<'_, '_> {
             true => self.fb.ins().iconst(types::I64, 0),
             false => self.fb.ins().udiv_imm_u(lo, kernel.block as i64),
         };
-        let block = |emit: &mut Self, [lo, hi, number]: [Value; 3]| {
+        let mut block = |emit: &mut Self, [lo, hi, number]: [Value; 3]| {
             let position = emit.position;
             let arguments = [emit.ctx, lo, hi, number, list, first.unwrap_or(lo)].into_iter().chain(position);
             emit.fb.ins().call(function, &arguments.collect::<Vec<Value>>());
         };
         match kernel.row_count() {
             Dim::Fixed(rows) if rows <= kernel.block => block(self, [lo, hi, number]),
-            _ => self.parts([lo, hi, number], kernel.block as i64, block),
+            _ => self.parts([lo, hi, number], kernel.block as i64, &mut block),
         }
     }
 
@@ -258,7 +261,7 @@ impl DriverEmitter<'_, '_> {
         &mut self,
         [from, to, number]: [Value; 3],
         by: i64,
-        mut body: impl FnMut(&mut Self, [Value; 3]),
+        body: &mut dyn FnMut(&mut Self, [Value; 3]),
     ) {
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let lo = self.fb.append_block_param(head, types::I64);
@@ -282,7 +285,7 @@ impl DriverEmitter<'_, '_> {
         points: Value,
         most: usize,
         products: Vec<Option<Product>>,
-        body: impl Fn(&mut Self, &[Option<Product>], bool),
+        body: &dyn Fn(&mut Self, &Products, bool),
     ) {
         if !products.iter().flatten().any(Product::has_ahead) {
             return body(self, &products, false);

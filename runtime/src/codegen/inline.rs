@@ -46,7 +46,7 @@ impl<'a> KernelEmitter<'a, '_> {
         let [[a_row, a_inner], [b_inner, b_col]] = self.kernel.dot_steps().map(|steps| steps.map(|step| 4 * step));
         let (inner, cols) = (dot.inner(), self.kernel.cols());
         let (lo, hi) = (self.lo, self.hi);
-        self.counted(lo, hi, 1, false, |emit, row| {
+        self.counted(lo, hi, 1, false, &mut |emit, row| {
             let before = emit.times(row, a_row);
             let left = Terms { first: emit.fb.ins().iadd(left, before), apart: a_inner };
             let before = emit.times(row, 4 * cols as i64);
@@ -59,7 +59,7 @@ impl<'a> KernelEmitter<'a, '_> {
                     emit.sum_of_terms(Width::One, inner, left, right, result, at);
                 });
             } else {
-                emit.columns(Trip::Known(cols), VECTORS, |emit, width, at| {
+                emit.columns(Trip::Known(cols), VECTORS, &mut |emit, width, at| {
                     let right = Terms { first: emit.fb.ins().iadd(right, at), apart: b_inner };
                     emit.sum_of_terms(width, inner, left, right, result, at);
                 });
@@ -93,7 +93,7 @@ impl<'a> KernelEmitter<'a, '_> {
             false => self.pieces(width, count, piece, left, right),
         };
         let mut lanes = self.lanes(width);
-        let sum = lanes.parts(|_, part| sum[part]);
+        let sum = lanes.parts(&|_, part| sum[part]);
         lanes.store(sum, result, 0);
     }
 
@@ -138,7 +138,7 @@ impl<'a> KernelEmitter<'a, '_> {
         self.fb.ins().jump(head, &start);
         self.fb.switch_to_block(head);
         let mut lanes = self.lanes(width);
-        let sum = lanes.parts(|_, part| sums[part]);
+        let sum = lanes.parts(&|_, part| sums[part]);
         let sum = next_term(&mut lanes, sum, Terms { first: left_at, ..left }, Terms { first: right_at, ..right }, 0);
         let sums: Vec<Value> = (0..width.parts()).map(|part| lanes.part(sum, part)).collect();
         let left_at = self.fb.ins().iadd_imm_u(left_at, left.apart);

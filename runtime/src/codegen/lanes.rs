@@ -142,7 +142,7 @@ impl<'a, 'f> Lanes<'a, 'f> {
     }
 
     /// A register with these parts.
-    pub fn parts(&mut self, part: impl Fn(&mut FunctionBuilder<'f>, usize) -> Value) -> Reg {
+    pub fn parts(&mut self, part: &dyn Fn(&mut FunctionBuilder<'f>, usize) -> Value) -> Reg {
         let mut values = None;
         for index in 0..self.width.parts() {
             let value = part(self.fb, index);
@@ -178,7 +178,7 @@ impl<'a, 'f> Lanes<'a, 'f> {
             return self.load(address, 0, integer, false);
         }
         let (one, vector) = if integer { (types::I32, types::I32X4) } else { (types::F32, types::F32X4) };
-        self.parts(|fb, part| {
+        self.parts(&|fb, part| {
             let first = fb.ins().iadd_imm_s(address, 4 * step * part as i64);
             let number = fb.ins().load(one, memory(), first, 0);
             let start = fb.ins().scalar_to_vector(vector, number);
@@ -227,10 +227,12 @@ impl<'a, 'f> Lanes<'a, 'f> {
         self.fetch(self.held[reg.0 as usize], part)
     }
 
+    /// The result of what `emit` writes for each part. Called through a pointer: this is compiled once for each number of operands,
+    /// not once for each operation.
     fn map<const N: usize>(
         &mut self,
         operands: [Reg; N],
-        emit: impl Fn(&mut FunctionBuilder<'f>, [Value; N]) -> Value,
+        emit: &dyn Fn(&mut FunctionBuilder<'f>, [Value; N]) -> Value,
     ) -> Reg {
         if self.width.parts() > 1 && operands.iter().all(|&operand| self.is_repeated(operand)) {
             let operands = operands.map(|operand| self.part(operand, 0));
@@ -266,7 +268,7 @@ impl<'a, 'f> Lanes<'a, 'f> {
 
     fn compare(&mut self, condition: FloatCC, x: Reg, y: Reg) -> Reg {
         let aligned = self.compares_aligned();
-        self.map([x, y], |fb, [x, y]| compared(fb, aligned, condition, x, y))
+        self.map([x, y], &|fb, [x, y]| compared(fb, aligned, condition, x, y))
     }
 
     fn constant_float(&self, reg: Reg) -> Option<f32> {
@@ -286,7 +288,7 @@ impl<'a, 'f> Lanes<'a, 'f> {
             return self.hold(Held::Constant { bits, integer });
         }
         let ty = self.ty(integer);
-        self.map([x], |fb, [x]| cast(fb, ty, x))
+        self.map([x], &|fb, [x]| cast(fb, ty, x))
     }
 }
 
@@ -331,7 +333,7 @@ fn choose(fb: &mut FunctionBuilder<'_>, vector: bool, mask: Value, x: Value, y: 
 macro_rules! float_ops {
     ($($method:ident($($x:ident),*) $instruction:ident;)*) => {$(
         fn $method(&mut self, $($x: Reg),*) -> Reg {
-            self.map([$($x),*], |fb, [$($x),*]| fb.ins().$instruction($($x),*))
+            self.map([$($x),*], &|fb, [$($x),*]| fb.ins().$instruction($($x),*))
         }
     )*};
 }
@@ -366,7 +368,7 @@ impl Scalar for Lanes<'_, '_> {
 
     fn mul_add(&mut self, x: Reg, y: Reg, z: Reg) -> Reg {
         if self.fma {
-            return self.map([x, y, z], |fb, [x, y, z]| fb.ins().fma(x, y, z));
+            return self.map([x, y, z], &|fb, [x, y, z]| fb.ins().fma(x, y, z));
         }
         let product = self.mul(x, y);
         self.add(product, z)
@@ -385,12 +387,12 @@ impl Scalar for Lanes<'_, '_> {
     }
 
     fn int_eq(&mut self, x: Reg, y: Reg) -> Reg {
-        self.map([x, y], |fb, [x, y]| fb.ins().icmp(IntCC::Equal, x, y))
+        self.map([x, y], &|fb, [x, y]| fb.ins().icmp(IntCC::Equal, x, y))
     }
 
     fn not(&mut self, p: Reg) -> Reg {
         let vector = self.vector();
-        self.map([p], |fb, [p]| match vector {
+        self.map([p], &|fb, [p]| match vector {
             true => fb.ins().bnot(p),
             false => {
                 let zero = fb.ins().iconst(types::I8, 0);
@@ -401,21 +403,21 @@ impl Scalar for Lanes<'_, '_> {
 
     fn select(&mut self, mask: Reg, x: Reg, y: Reg) -> Reg {
         let vector = self.vector();
-        self.map([mask, x, y], |fb, [mask, x, y]| choose(fb, vector, mask, x, y))
+        self.map([mask, x, y], &|fb, [mask, x, y]| choose(fb, vector, mask, x, y))
     }
 
     fn max(&mut self, x: Reg, y: Reg) -> Reg {
         // Where the first can't be NaN, one comparison does: false for NaN, so that the second is taken.
         if self.is_number(x) {
             let (vector, aligned) = (self.vector(), self.compares_aligned());
-            return self.map([x, y], |fb, [x, y]| {
+            return self.map([x, y], &|fb, [x, y]| {
                 let less = compared(fb, aligned, FloatCC::LessThan, y, x);
                 choose(fb, vector, less, x, y)
             });
         }
         // "Less" is one instruction for vectors, and takes the second if either is NaN.
         let (vector, aligned) = (self.vector(), self.compares_aligned());
-        let larger = self.map([x, y], |fb, [x, y]| {
+        let larger = self.map([x, y], &|fb, [x, y]| {
             let less = compared(fb, aligned, FloatCC::LessThan, y, x);
             choose(fb, vector, less, x, y)
         });
@@ -427,7 +429,7 @@ impl Scalar for Lanes<'_, '_> {
         // Written with "less", which is one instruction for vectors.
         if self.is_number(x) {
             let (vector, aligned) = (self.vector(), self.compares_aligned());
-            return self.map([x, y], |fb, [x, y]| {
+            return self.map([x, y], &|fb, [x, y]| {
                 let less = compared(fb, aligned, FloatCC::LessThan, x, y);
                 choose(fb, vector, less, x, y)
             });
@@ -440,12 +442,12 @@ impl Scalar for Lanes<'_, '_> {
 
     fn to_int(&mut self, x: Reg) -> Reg {
         let ty = self.ty(true);
-        self.map([x], |fb, [x]| fb.ins().fcvt_to_sint_sat(ty, x))
+        self.map([x], &|fb, [x]| fb.ins().fcvt_to_sint_sat(ty, x))
     }
 
     fn to_float(&mut self, x: Reg) -> Reg {
         let ty = self.ty(false);
-        self.map([x], |fb, [x]| fb.ins().fcvt_from_sint(ty, x))
+        self.map([x], &|fb, [x]| fb.ins().fcvt_from_sint(ty, x))
     }
 
     fn bits(&mut self, x: Reg) -> Reg {
@@ -457,21 +459,21 @@ impl Scalar for Lanes<'_, '_> {
     }
 
     fn shl(&mut self, x: Reg, bits: u32) -> Reg {
-        self.map([x], |fb, [x]| {
+        self.map([x], &|fb, [x]| {
             let bits = fb.ins().iconst(types::I32, i64::from(bits));
             fb.ins().ishl(x, bits)
         })
     }
 
     fn sar(&mut self, x: Reg, bits: u32) -> Reg {
-        self.map([x], |fb, [x]| {
+        self.map([x], &|fb, [x]| {
             let bits = fb.ins().iconst(types::I32, i64::from(bits));
             fb.ins().sshr(x, bits)
         })
     }
 
     fn shr(&mut self, x: Reg, bits: u32) -> Reg {
-        self.map([x], |fb, [x]| {
+        self.map([x], &|fb, [x]| {
             let bits = fb.ins().iconst(types::I32, i64::from(bits));
             fb.ins().ushr(x, bits)
         })

@@ -1,4 +1,5 @@
-//! Loops: bottom-tested, so that an iteration has one branch.
+//! Loops: bottom-tested, so that an iteration has one branch. What emits a body is called through a pointer, so that what emits a loop
+//! is compiled once, and not once for each body.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, InstructionData, Opcode, Value, types};
@@ -56,7 +57,7 @@ impl KernelEmitter<'_, '_> {
         to: Value,
         step: i64,
         guarded: bool,
-        mut body: impl FnMut(&mut Self, Value),
+        body: &mut dyn FnMut(&mut Self, Value),
     ) {
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let at = self.fb.append_block_param(head, types::I64);
@@ -76,36 +77,38 @@ impl KernelEmitter<'_, '_> {
 
     /// Emits `body` for all columns, as wide as they allow: `unroll` vectors, then fewer, then one number at a time. The
     /// position is a byte offset; where it is in the lanes of a sum is noted, as far as it is known here.
-    pub(super) fn columns(&mut self, trip: Trip, unroll: usize, mut body: impl FnMut(&mut Self, Width, Value)) {
+    pub(super) fn columns(&mut self, trip: Trip, unroll: usize, body: &mut dyn FnMut(&mut Self, Width, Value)) {
         match trip {
-            Trip::Known(count) => self.known_columns(0, count, unroll, &mut body),
+            Trip::Known(count) => self.known_columns(0, count, unroll, body),
             Trip::Bytes(end) => {
                 let zero = self.fb.ins().iconst(types::I64, 0);
                 let wide = 16 * unroll as i64;
                 let main = self.fb.ins().band_imm_s(end, -wide);
                 self.lane = (wide % LANE_BYTES == 0).then_some(0);
-                self.counted(zero, main, wide, true, |emit, at| body(emit, Width::Vectors(unroll), at));
-                self.rest_of_columns(main, end, &mut body);
+                self.counted(zero, main, wide, true, &mut |emit, at| body(emit, Width::Vectors(unroll), at));
+                self.rest_of_columns(main, end, body);
             }
             Trip::Lanes(end) => {
                 let zero = self.fb.ins().iconst(types::I64, 0);
                 self.lane = (unroll == VECTORS).then_some(0);
                 debug_assert!(VECTORS.is_multiple_of(unroll), "vectors fill lanes");
-                self.counted(zero, end, 16 * unroll as i64, true, |emit, at| body(emit, Width::Vectors(unroll), at));
+                self.counted(zero, end, 16 * unroll as i64, true, &mut |emit, at| {
+                    body(emit, Width::Vectors(unroll), at)
+                });
             }
         }
     }
 
     /// Emits `body` for the columns from some byte on: vector by vector, then number by number.
-    pub(super) fn rest_of_columns(&mut self, from: Value, end: Value, body: &mut impl FnMut(&mut Self, Width, Value)) {
+    pub(super) fn rest_of_columns(&mut self, from: Value, end: Value, body: &mut dyn FnMut(&mut Self, Width, Value)) {
         self.lane = None;
         let vectors = self.fb.ins().band_imm_s(end, -16);
-        self.counted(from, vectors, 16, true, |emit, at| body(emit, Width::Vectors(1), at));
-        self.counted(vectors, end, 4, true, |emit, at| body(emit, Width::One, at));
+        self.counted(from, vectors, 16, true, &mut |emit, at| body(emit, Width::Vectors(1), at));
+        self.counted(vectors, end, 4, true, &mut |emit, at| body(emit, Width::One, at));
     }
 
     /// Emits `body` for parts of at most so many elements: where a part begins, in bytes, and how long it is.
-    pub(super) fn chunks(&mut self, trip: Trip, most: usize, mut body: impl FnMut(&mut Self, Value, Trip)) {
+    pub(super) fn chunks(&mut self, trip: Trip, most: usize, body: &mut dyn FnMut(&mut Self, Value, Trip)) {
         let bytes = |elements: usize| 4 * elements as i64;
         match trip {
             Trip::Known(count) => {
@@ -119,8 +122,8 @@ impl KernelEmitter<'_, '_> {
             Trip::Bytes(end) | Trip::Lanes(end) => {
                 let zero = self.fb.ins().iconst(types::I64, 0);
                 let main = self.fb.ins().band_imm_s(end, -bytes(most));
-                self.counted(zero, main, bytes(most), true, |emit, at| body(emit, at, Trip::Known(most)));
-                self.counted(main, end, bytes(most), true, |emit, at| {
+                self.counted(zero, main, bytes(most), true, &mut |emit, at| body(emit, at, Trip::Known(most)));
+                self.counted(main, end, bytes(most), true, &mut |emit, at| {
                     let rest = emit.fb.ins().isub(end, at);
                     let whole = matches!(trip, Trip::Lanes(_)) && most.is_multiple_of(LANES);
                     body(emit, at, if whole { Trip::Lanes(rest) } else { Trip::Bytes(rest) });
@@ -135,7 +138,7 @@ impl KernelEmitter<'_, '_> {
         from: usize,
         count: usize,
         unroll: usize,
-        body: &mut impl FnMut(&mut Self, Width, Value),
+        body: &mut dyn FnMut(&mut Self, Width, Value),
     ) {
         let first = from / 4;
         let vectors = count / 4;
@@ -160,7 +163,7 @@ impl KernelEmitter<'_, '_> {
     }
 
     /// A loop between known bounds; no loop at all for one iteration or none.
-    pub(super) fn known(&mut self, from: i64, to: i64, step: i64, body: &mut impl FnMut(&mut Self, Value)) {
+    pub(super) fn known(&mut self, from: i64, to: i64, step: i64, body: &mut dyn FnMut(&mut Self, Value)) {
         if from >= to {
             return;
         }

@@ -290,7 +290,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 self.rows_in_turns(at_once);
             } else {
                 let (lo, hi) = (self.lo, self.hi);
-                self.rows(lo, hi, |emit, row| {
+                self.rows(lo, hi, &mut |emit, row| {
                     emit.fill_rows(row);
                     emit.stages();
                 });

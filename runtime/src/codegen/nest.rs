@@ -56,7 +56,7 @@ impl KernelEmitter<'_, '_> {
 
     /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one. Coordinates are counted from row to row: to
     /// divide takes as long as a few elements.
-    pub(super) fn rows(&mut self, lo: Value, hi: Value, mut body: impl FnMut(&mut Self, Value)) {
+    pub(super) fn rows(&mut self, lo: Value, hi: Value, body: &mut dyn FnMut(&mut Self, Value)) {
         if self.kernel.is_plain() {
             return self.counted(lo, hi, 1, false, body);
         }
@@ -147,12 +147,12 @@ impl KernelEmitter<'_, '_> {
     }
 
     /// Emits `body` for all elements of the row, as wide as they allow unless `scalar`. The position is a byte offset among them.
-    pub(super) fn points(&mut self, scalar: bool, unroll: usize, mut body: impl FnMut(&mut Self, Width, Value)) {
+    pub(super) fn points(&mut self, scalar: bool, unroll: usize, body: &mut dyn FnMut(&mut Self, Width, Value)) {
         if self.kernel.is_plain() {
             let trip = self.trip();
             return self.columns(trip, unroll, body);
         }
-        self.points_in_runs(scalar, unroll, None, |emit, run, at| match run {
+        self.points_in_runs(scalar, unroll, None, &mut |emit, run, at| match run {
             Run::Narrow(width) => body(emit, width, at),
             Run::Wide(_) => unreachable!("nothing wide was asked for"),
         });
@@ -164,9 +164,9 @@ impl KernelEmitter<'_, '_> {
         scalar: bool,
         unroll: usize,
         wide: Option<&WideStage>,
-        mut body: impl FnMut(&mut Self, Run, Value),
+        body: &mut dyn FnMut(&mut Self, Run, Value),
     ) {
-        self.nest(None, scalar, unroll, wide, &mut body);
+        self.nest(None, scalar, unroll, wide, body);
     }
 
     /// The loops of the row from the next outer axis on, `offset` bytes after its first element.
@@ -201,13 +201,13 @@ impl KernelEmitter<'_, '_> {
         };
         let trip = self.trip_of_row(extent);
         match (scalar, trip) {
-            (false, trip) => self.runs(trip, unroll, wide, run),
+            (false, trip) => self.runs(trip, unroll, wide, &mut run),
             (true, Trip::Known(extent)) => {
                 self.known(0, 4 * extent as i64, 4, &mut |emit, at| run(emit, Run::Narrow(Width::One), at));
             }
             (true, Trip::Bytes(end) | Trip::Lanes(end)) => {
                 let zero = self.fb.ins().iconst(types::I64, 0);
-                self.counted(zero, end, 4, true, |emit, at| run(emit, Run::Narrow(Width::One), at));
+                self.counted(zero, end, 4, true, &mut |emit, at| run(emit, Run::Narrow(Width::One), at));
             }
         }
     }
@@ -250,11 +250,11 @@ impl KernelEmitter<'_, '_> {
                 let value = lanes.float(beyond.value.value());
                 lanes.store(value, address, 0);
             };
-            self.counted(from, main, LANE_BYTES, true, |emit, at| store(emit, Width::Vectors(VECTORS), at));
+            self.counted(from, main, LANE_BYTES, true, &mut |emit, at| store(emit, Width::Vectors(VECTORS), at));
             if !extent.is_multiple_of(LANES) {
                 // A row that is all there ends within these.
                 let rest = self.fb.ins().smax(from, main);
-                self.counted(rest, end, 4, true, |emit, at| store(emit, Width::One, at));
+                self.counted(rest, end, 4, true, &mut |emit, at| store(emit, Width::One, at));
             }
         }
     }
@@ -300,7 +300,7 @@ impl KernelEmitter<'_, '_> {
 
     /// Begins the results of a reduction within a row.
     pub(super) fn start_results(&mut self, index: usize, total: &Total, address: Value) {
-        self.columns(Trip::Known(self.kernel.results_within(index)), 4, |emit, width, at| {
+        self.columns(Trip::Known(self.kernel.results_within(index)), 4, &mut |emit, width, at| {
             let address = emit.fb.ins().iadd(address, at);
             let mut lanes = emit.lanes(width);
             let start = lanes.float(total.identity);
@@ -315,7 +315,7 @@ impl KernelEmitter<'_, '_> {
             let slot = self.slot_written(write).expect("what is stored has a place");
             let before = self.times(self.row, 4 * results as i64);
             let to = self.fb.ins().iadd(self.bases[&slot], before);
-            self.columns(Trip::Known(results), 4, |emit, width, at| {
+            self.columns(Trip::Known(results), 4, &mut |emit, width, at| {
                 let (from, to) = (emit.fb.ins().iadd(address, at), emit.fb.ins().iadd(to, at));
                 let mut lanes = emit.lanes(width);
                 let result = lanes.load(from, 0, false, false);
@@ -334,7 +334,7 @@ impl KernelEmitter<'_, '_> {
             let first = self.fb.ins().icmp_imm_s(IntCC::Equal, self.lo, 0);
             let (all, none) = (self.fb.ins().iconst(types::I64, 4 * len as i64), self.fb.ins().iconst(types::I64, 0));
             let bytes = self.fb.ins().select(first, all, none);
-            self.columns(Trip::Bytes(bytes), VECTORS, |emit, width, at| {
+            self.columns(Trip::Bytes(bytes), VECTORS, &mut |emit, width, at| {
                 let address = emit.fb.ins().iadd(base, at);
                 let mut lanes = emit.lanes(width);
                 let zero = lanes.float(0.0);

@@ -194,7 +194,7 @@ impl Reader<'_> {
             return lanes.splat(first);
         }
         let first = lanes.fb.ins().splat(types::I32X4, first);
-        lanes.parts(|fb, part| {
+        lanes.parts(&|fb, part| {
             let numbers = (0..4).flat_map(|lane| (step as i32 * (4 * part as i32 + lane)).to_le_bytes());
             let constant = fb.func.dfg.constants.insert(ConstantData::from(numbers.collect::<Vec<u8>>().as_slice()));
             let steps = fb.ins().vconst(types::I32X4, constant);

@@ -312,7 +312,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 self.start_moments(index, address, len);
                 continue;
             };
-            self.columns(Trip::Known(columns), VECTORS, |emit, width, at| {
+            self.columns(Trip::Known(columns), VECTORS, &mut |emit, width, at| {
                 let address = emit.fb.ins().iadd(address, at);
                 let mut lanes = emit.lanes(width);
                 let start = lanes.float(total.identity);
@@ -328,7 +328,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     fn start_moments(&mut self, index: usize, address: Value, len: usize) {
         let columns = Trip::Known(self.kernel.cols());
         let stride = (4 * len / 3) as i32;
-        self.columns(columns, VECTORS, |emit, width, at| {
+        self.columns(columns, VECTORS, &mut |emit, width, at| {
             let shift = emit.fb.ins().iadd(address, at);
             let mut lanes = emit.lanes(width);
             let zero = lanes.float(0.0);
@@ -341,7 +341,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         let count = choose(self, eight, one);
         let (lo, end) = (self.lo, self.fb.ins().iadd(self.lo, count));
         let operand = self.kernel.body[index].args[0];
-        self.rows(lo, end, |emit, row| {
+        self.rows(lo, end, &mut |emit, row| {
             emit.fill_rows(row);
             emit.row_maps();
             let before = emit.fb.ins().isub(row, lo);
@@ -349,7 +349,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             let (one, count) = (emit.fb.ins().f32const(1.0), emit.fb.ins().fcvt_from_sint(types::F32, count));
             let share = emit.fb.ins().fdiv(one, count);
             let scalar = emit.is_scalar(None);
-            emit.points(scalar, 4, |emit, width, at| {
+            emit.points(scalar, 4, &mut |emit, width, at| {
                 let shift = emit.fb.ins().iadd(address, at);
                 emit.element_alone(operand, width, at, |lanes, value| {
                     let share = lanes.splat(share);
@@ -374,7 +374,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             let stride = (4 * len / 3) as i32;
             let rows = self.fb.ins().isub(self.hi, self.lo);
             let count = self.fb.ins().fcvt_from_sint(types::F32, rows);
-            self.columns(Trip::Known(self.kernel.cols()), 2, |emit, width, at| {
+            self.columns(Trip::Known(self.kernel.cols()), 2, &mut |emit, width, at| {
                 let address = emit.fb.ins().iadd(address, at);
                 let mut lanes = emit.lanes(width);
                 let count = lanes.splat(count);

@@ -29,7 +29,7 @@ impl DriverEmitter<'_, '_> {
             Some(_) => {
                 let samples = self.extent(Dim::B);
                 let most = tiling.loops[number].samples as i64;
-                self.parts([zero, samples, zero], most, |emit, [lo, hi, _]| emit.steps_of_samples(run, [lo, hi]));
+                self.parts([zero, samples, zero], most, &mut |emit, [lo, hi, _]| emit.steps_of_samples(run, [lo, hi]));
             }
             None => self.steps(number, &|emit, index, product| emit.step_of_kernel(index, product)),
         }
@@ -94,10 +94,12 @@ impl DriverEmitter<'_, '_> {
         let rows = self.extent(fused.kernels[index].row_count());
         match product {
             None => self.blocks(index, None, [zero, rows]),
-            Some(product) => self.parts([zero, rows, zero], tiling.points(fused, index) as i64, |emit, [lo, hi, _]| {
-                emit.rows_of_product(product, lo, [lo, hi]);
-                emit.blocks(index, Some(lo), [lo, hi]);
-            }),
+            Some(product) => {
+                self.parts([zero, rows, zero], tiling.points(fused, index) as i64, &mut |emit, [lo, hi, _]| {
+                    emit.rows_of_product(product, lo, [lo, hi]);
+                    emit.blocks(index, Some(lo), [lo, hi]);
+                })
+            }
         }
         if !self.program.plan.kernels[index].partials.is_empty() {
             self.finish(index, None);

@@ -27,11 +27,11 @@ impl KernelEmitter<'_, '_> {
     pub(super) fn rows_in_turns(&mut self, at_once: usize) {
         let (lo, hi) = (self.lo, self.hi);
         let mut carried = self.carried(at_once);
-        self.counted(lo, hi, at_once as i64, false, |emit, first| {
+        self.counted(lo, hi, at_once as i64, false, &mut |emit, first| {
             let next = emit.fb.ins().iadd_imm_u(first, at_once as i64);
             let end = emit.fb.ins().smin(next, hi);
             for stage in 0..=emit.kernel.last_stage() {
-                emit.rows(first, end, |emit, row| {
+                emit.rows(first, end, &mut |emit, row| {
                     emit.fill_rows(row);
                     let number = emit.fb.ins().isub(row, first);
                     emit.fill_spills(number);

@@ -122,10 +122,10 @@ impl KernelEmitter<'_, '_> {
         trip: Trip,
         unroll: usize,
         wide: Option<&WideStage>,
-        mut body: impl FnMut(&mut Self, Run, Value),
+        body: &mut dyn FnMut(&mut Self, Run, Value),
     ) {
         let Some(wide) = wide else {
-            return self.columns(trip, unroll, |emit, width, at| body(emit, Run::Narrow(width), at));
+            return self.columns(trip, unroll, &mut |emit, width, at| body(emit, Run::Narrow(width), at));
         };
         let zero = self.fb.ins().iconst(types::I64, 0);
         match trip {
