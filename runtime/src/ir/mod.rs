@@ -6,6 +6,7 @@
 
 mod build;
 pub mod declared;
+mod kinds;
 mod loops;
 pub mod ops;
 pub(crate) mod origin;
@@ -21,6 +22,7 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 pub use build::Builder;
+pub use kinds::Kinds;
 pub use loops::{Loop, nest};
 pub use ops::{DotAxes, Window};
 pub use origin::{Origin, Pass, SourcePlace};

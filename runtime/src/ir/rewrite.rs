@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Builder, Graph, Node, NodeId, Output};
+use super::{Builder, Graph, Kinds, Node, NodeId, Output};
 
 /// Where the nodes of one graph are in another.
 #[derive(Clone, Debug, Default)]
@@ -103,23 +103,26 @@ pub fn apply(graph: Graph, rules: &[Rule], mut made: impl FnMut(&Rule, &mut [Nod
 }
 
 /// Applies the rules one after the other, each to all nodes of what the ones before it have left. Made for many rules of which
-/// most apply to no node: those only read the graph.
-pub fn apply_in_turn(mut graph: Graph, rules: &[Rule]) -> (Graph, NodeMap) {
+/// most apply to no node: those only read the graph, and those for kinds of operations that the graph has none of not even that.
+pub fn apply_in_turn(mut graph: Graph, rules: &[(Kinds, Rule)]) -> (Graph, NodeMap) {
     let mut map = NodeMap::identity(graph.nodes.len());
     let mut readers = Readers::new(&graph);
     // Where a rule tries what it would add.
     let mut scratch = Builder::new(graph.clone());
-    for rule in rules {
-        let applies = graph.nodes.iter().enumerate().any(|(index, node)| {
-            let found = (rule.apply)(&mut scratch, node, readers.of(index));
-            scratch.graph_mut().nodes.truncate(graph.nodes.len());
-            found.is_some()
-        });
+    let mut kinds = Kinds::in_graph(&graph);
+    for (of, rule) in rules {
+        let applies = kinds.has_any(*of)
+            && graph.nodes.iter().enumerate().any(|(index, node)| {
+                let found = (rule.apply)(&mut scratch, node, readers.of(index));
+                scratch.graph_mut().nodes.truncate(graph.nodes.len());
+                found.is_some()
+            });
         if applies {
             let moved;
             (graph, moved) = apply(graph, std::slice::from_ref(rule), |_, _| {});
             map = map.then(&moved);
             (readers, scratch) = (Readers::new(&graph), Builder::new(graph.clone()));
+            kinds = Kinds::in_graph(&graph);
         }
     }
     (graph, map)

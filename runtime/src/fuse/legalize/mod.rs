@@ -24,41 +24,42 @@ use super::domain::{Domain, ReductionAxes, is_memory, reduction_axes_over};
 use super::view::memory_order;
 use crate::ir::ops::{Body, Form};
 use crate::ir::rewrite::{NodeMap, apply_in_turn, rewrite};
-use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role, Rule};
+use crate::ir::{Builder, Graph, Kinds, Node, NodeId, Op, Output, Role, Rule};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// All rules, first those for tensors of any axes, then those for what kernels go over as matrices. Each sees what the ones
-/// before it have left.
-const RULES: &[Rule] = &[
-    Rule { name: "empty", apply: empty::known },
-    Rule { name: "scatter-of-batches", apply: movement::scattered_rows_of_batches },
-    Rule { name: "fast-fold-of-dot", apply: folds::of_product },
-    Rule { name: "fast-fold-of-map", apply: folds::of_map },
-    Rule { name: "fold-as-sum", apply: movement::fold },
-    Rule { name: "truth-of-steps", apply: loops::truth_of_steps },
-    Rule { name: "made-sequence", apply: loops::made_sequence },
-    Rule { name: "concat-as-pads", apply: movement::concat },
-    Rule { name: "map-of-parts", apply: movement::map_of_parts },
-    Rule { name: "pad-inside", apply: movement::padded_inside },
-    Rule { name: "moved-leaf", apply: movement::moved_leaf },
-    Rule { name: "fast-sum-of-windows", apply: dots::of_windows },
-    Rule { name: "fast-dot-in-runs", apply: dots::with_terms_left_out },
-    Rule { name: "dot-in-runs", apply: dots::with_all_terms },
-    Rule { name: "dot-as-matrices", apply: dots::product },
-    Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },
-    Rule { name: "batch-in-front", apply: batch::batch_in_front },
-    Rule { name: "reshape-after-batch", apply: batch::reshaped_after_other_axes },
-    Rule { name: "moved-truth", apply: movement::moved_without_numbers },
-    Rule { name: "reduce-leading-axes", apply: reductions::down_leading_axes },
-    Rule { name: "moments-in-two-passes", apply: moments_in_two_passes },
-    Rule { name: "reduce-axis-by-axis", apply: reductions::axis_by_axis },
-    Rule { name: "sum-in-parts", apply: reductions::sum_in_parts },
-    Rule { name: "position-of-one", apply: position_of_one },
-    Rule { name: "row-of-one", apply: row_of_one },
-    Rule { name: "moved-leaf", apply: movement::moved_leaf },
-    Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },
-    Rule { name: "repeated-in-its-shape", apply: repeated_in_another_shape },
-    Rule { name: "repeated-transposition", apply: movement::repeated_transposition },
+/// before it have left. A rule that needs operations of some kind in the graph stands beside that: it need not be for these alone, as
+/// a map of what is concatenated is not.
+const RULES: &[(Kinds, Rule)] = &[
+    (Kinds::ALL, Rule { name: "empty", apply: empty::known }),
+    (Kinds::SCATTER, Rule { name: "scatter-of-batches", apply: movement::scattered_rows_of_batches }),
+    (Kinds::FOLD, Rule { name: "fast-fold-of-dot", apply: folds::of_product }),
+    (Kinds::FOLD, Rule { name: "fast-fold-of-map", apply: folds::of_map }),
+    (Kinds::FOLD, Rule { name: "fold-as-sum", apply: movement::fold }),
+    (Kinds::LOOP, Rule { name: "truth-of-steps", apply: loops::truth_of_steps }),
+    (Kinds::LOOP, Rule { name: "made-sequence", apply: loops::made_sequence }),
+    (Kinds::CONCAT, Rule { name: "concat-as-pads", apply: movement::concat }),
+    (Kinds::CONCAT, Rule { name: "map-of-parts", apply: movement::map_of_parts }),
+    (Kinds::PAD, Rule { name: "pad-inside", apply: movement::padded_inside }),
+    (Kinds::ALL, Rule { name: "moved-leaf", apply: movement::moved_leaf }),
+    (Kinds::WINDOWS, Rule { name: "fast-sum-of-windows", apply: dots::of_windows }),
+    (Kinds::WINDOWS, Rule { name: "fast-dot-in-runs", apply: dots::with_terms_left_out }),
+    (Kinds::WINDOWS, Rule { name: "dot-in-runs", apply: dots::with_all_terms }),
+    (Kinds::ALL, Rule { name: "dot-as-matrices", apply: dots::product }),
+    (Kinds::ALL, Rule { name: "truth-in-its-shape", apply: truth_of_another_shape }),
+    (Kinds::ALL, Rule { name: "batch-in-front", apply: batch::batch_in_front }),
+    (Kinds::ALL, Rule { name: "reshape-after-batch", apply: batch::reshaped_after_other_axes }),
+    (Kinds::ALL, Rule { name: "moved-truth", apply: movement::moved_without_numbers }),
+    (Kinds::ALL, Rule { name: "reduce-leading-axes", apply: reductions::down_leading_axes }),
+    (Kinds::ALL, Rule { name: "moments-in-two-passes", apply: moments_in_two_passes }),
+    (Kinds::ALL, Rule { name: "reduce-axis-by-axis", apply: reductions::axis_by_axis }),
+    (Kinds::ALL, Rule { name: "sum-in-parts", apply: reductions::sum_in_parts }),
+    (Kinds::ALL, Rule { name: "position-of-one", apply: position_of_one }),
+    (Kinds::ALL, Rule { name: "row-of-one", apply: row_of_one }),
+    (Kinds::ALL, Rule { name: "moved-leaf", apply: movement::moved_leaf }),
+    (Kinds::ALL, Rule { name: "truth-in-its-shape", apply: truth_of_another_shape }),
+    (Kinds::ALL, Rule { name: "repeated-in-its-shape", apply: repeated_in_another_shape }),
+    (Kinds::TRANSPOSE, Rule { name: "repeated-transposition", apply: movement::repeated_transposition }),
 ];
 
 /// The same computation as a graph that kernels can compute.
@@ -70,10 +71,21 @@ pub fn legalize(graph: &Graph) -> Graph {
 pub fn legalize_mapped(graph: &Graph) -> (Graph, NodeMap) {
     let (graph, map) = apply_in_turn(graph.clone(), RULES);
     let (graph, shared) = shared_views(copies(graph));
+    let map = map.then(&shared);
+    let (graph, map) = match Kinds::in_graph(&graph).has_any(Kinds::LOOP) {
+        true => with_whole_loops(graph, map),
+        false => (graph, map),
+    };
+    let (graph, again) = again::products_after_the_loss(graph);
+    (graph, map.then(&again))
+}
+
+/// Loops as kernels run them. Never in line: most programs have none.
+#[inline(never)]
+fn with_whole_loops(graph: Graph, map: NodeMap) -> (Graph, NodeMap) {
     let (graph, copied) = loops::copied_for_inner_loops(graph);
     let (graph, moved) = loops::in_one_piece(graph);
-    let (graph, again) = again::products_after_the_loss(graph);
-    (graph, map.then(&shared).then(&copied).then(&moved).then(&again))
+    (graph, map.then(&copied).then(&moved))
 }
 
 /// Each product and each reduction has its own view of what it reads. Of equal views one is left for all of them, so that it is copied
@@ -223,6 +235,34 @@ pub(super) fn view_of_truth(b: &mut Builder, view: &Op, x: NodeId, shape: &Shape
         op => {
             let operands: Vec<NodeId> = node.operands.iter().map(|&x| view_of_truth(b, view, x, shape)).collect();
             b.push(op, &operands, ty)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::rewrite::Readers;
+
+    #[test]
+    fn rules_for_kinds_that_a_graph_has_none_of_apply_to_none_of_its_nodes() {
+        let mut b = Builder::new(Graph::default());
+        let x = b.new_input("x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(3)])));
+        let y = b.tanh(x);
+        let product = b.mul(x, y);
+        let sum = b.sum(product, &[1]);
+        let shape = b.shape(x);
+        let spread = b.broadcast(sum, &shape, &[0]);
+        b.sub(y, spread);
+        let graph = b.finish();
+        let (kinds, readers) = (Kinds::in_graph(&graph), Readers::new(&graph));
+        let left_out = RULES.iter().filter(|(of, _)| !kinds.has_any(*of));
+        assert_eq!(left_out.clone().count(), RULES.iter().filter(|(of, _)| *of != Kinds::ALL).count());
+        let mut scratch = Builder::new(graph.clone());
+        for (_, rule) in left_out {
+            for (index, node) in graph.nodes.iter().enumerate() {
+                assert_eq!((rule.apply)(&mut scratch, node, readers.of(index)), None, "{}: {node:?}", rule.name);
+            }
         }
     }
 }
