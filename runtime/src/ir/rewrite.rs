@@ -58,10 +58,14 @@ pub struct Rule {
 /// A copy of a graph, and where its nodes are in it. `f` is given every node with its operands as they are in the copy, and
 /// adds it or what takes its place; where it gives none, no node that is kept and no result may read that one.
 pub fn rewrite(graph: Graph, mut f: impl FnMut(&mut Builder, NodeId, Node) -> Option<NodeId>) -> (Graph, NodeMap) {
+    rewritten(graph, &mut f)
+}
+
+fn rewritten(graph: Graph, f: &mut dyn FnMut(&mut Builder, NodeId, Node) -> Option<NodeId>) -> (Graph, NodeMap) {
     let Graph { nodes, slots, outputs } = graph;
     let room = Vec::with_capacity(nodes.len());
     let mut b = Builder::new(Graph { nodes: room, slots, outputs: Vec::new() });
-    let map = carry(&mut b, 0, nodes, |b, _, id, node| f(b, id, node));
+    let map = carry(&mut b, 0, nodes, &mut |b, _, id, node| f(b, id, node));
     b.graph_mut().outputs = map.outputs(outputs);
     (b.finish(), map)
 }
@@ -72,7 +76,7 @@ pub fn carry(
     b: &mut Builder,
     first: usize,
     nodes: Vec<Node>,
-    mut f: impl FnMut(&mut Builder, &NodeMap, NodeId, Node) -> Option<NodeId>,
+    f: &mut dyn FnMut(&mut Builder, &NodeMap, NodeId, Node) -> Option<NodeId>,
 ) -> NodeMap {
     let mut map = NodeMap { first, to: Vec::with_capacity(nodes.len()) };
     for (index, mut node) in nodes.into_iter().enumerate() {

@@ -23,7 +23,7 @@ pub(super) fn gate(b: &mut Builder, start: usize, choices: &[NodeId]) -> NodeMap
     let plan = Plan::new(b, start, choices);
     let old = b.graph_mut().nodes.split_off(start);
     let (mut gates, mut masks) = (HashMap::new(), HashMap::new());
-    carry(b, start, old, |b, map, id, node| {
+    carry(b, start, old, &mut |b, map, id, node| {
         let mut copy = Copy { b, map, gates: &mut gates, masks: &mut masks };
         let gated = plan.gated[id.index() - start].iter();
         let operands = node.operands.iter().zip(gated).map(|(&x, demand)| match demand {

@@ -26,7 +26,7 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
     b.enter(Origin::of_layer(Rc::from("accumulation"), None));
     // Whether the batch is the first since the last update.
     let first = b.is_set(ScalarSlot::First);
-    let map = carry(&mut b, 0, graph.nodes.clone(), |b, _, _, node| Some(b.add_node(node)));
+    let map = carry(&mut b, 0, graph.nodes.clone(), &mut |b, _, _, node| Some(b.add_node(node)));
     let loss = graph.output(&Role::Loss).expect("only a graph with a loss is trained");
     b.enter(Rc::clone(&graph[loss].origin));
     let counted = once_in(graph, loss, terms, &map, first, &mut b);
