@@ -8,7 +8,7 @@ use std::time::Instant;
 use gradloom::ndarray::{Array1, Array2, Array3, Array4, array, s};
 use gradloom::{Adam, AdamW, Metrics, Optimizer, Profile, Rows as _, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, Target, simplified};
-use gradloom_runtime::fuse::{Budget, fuse_legalized, group, legalize};
+use gradloom_runtime::fuse::{Budget, fuse_legalized, group, legalize, unfused};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::optim::TrainingConfig;
@@ -316,7 +316,9 @@ impl Task for Kernels {
         let config = TrainingConfig::from(optimizer);
         let graph = legalize(&simplified(N::declared(), Purpose::Train(&config))?);
         let target = Target::new(self.batch).with_winograd(self.winograd);
-        Ok(group(fuse_legalized(&graph, target.winograd), &Budget::new(self.batch)))
+        let mut fused = fuse_legalized(&graph, target.winograd);
+        fused.unfused = Some(unfused(&graph));
+        Ok(group(fused, &Budget::new(self.batch)))
     }
 }
 

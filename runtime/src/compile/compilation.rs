@@ -6,7 +6,7 @@ use super::graphs::{self, Forward, Whole};
 use super::{Program, Purpose, Stage, Target};
 use crate::diagnose::Measure;
 use crate::error::BuildError;
-use crate::fuse::{fuse_legalized, group, legalize_mapped};
+use crate::fuse::{fuse_legalized, group, legalize_mapped, unfused};
 use crate::ir::rewrite::NodeMap;
 use crate::ir::{Graph, NodeId};
 use crate::jit::{self, Text};
@@ -176,7 +176,10 @@ impl Compilation<'_> {
             },
             Stage::Simplified => self.simplified()?.to_string(),
             Stage::Legalized => self.legalized()?.to_string(),
-            Stage::Fused => self.fused()?.to_string(),
+            Stage::Fused => {
+                let apart = unfused(self.legalized()?);
+                Fused { unfused: Some(apart), ..self.fused()?.clone() }.to_string()
+            }
             Stage::Plan => plan::text(self.plan()?, self.fused()?),
             Stage::Clif => jit::text_keeping(self.fused()?, self.target.max_batch, self.keep(), Text::Clif)?,
             Stage::Asm => jit::text_keeping(self.fused()?, self.target.max_batch, self.keep(), Text::Asm)?,

@@ -12,7 +12,6 @@ use super::legalize::again::AGAIN;
 use super::runs::{axes, base, forward, in_runs, summed};
 use super::stages::{Step, staged};
 use super::triangles::{Triangles, end_alone};
-use super::unfused::unfused;
 use super::view::{Source, follow, own_coordinates, reshaped, strides};
 use super::wholes::Inside;
 use super::{Draft, Loops, Store};
@@ -69,7 +68,7 @@ pub(super) fn finish(
         check,
         statistics: statistics.collect(),
         results: results.collect(),
-        unfused: unfused(g),
+        unfused: None,
         names: Names::new(g),
         buffers: buffers.all,
     };

@@ -51,9 +51,10 @@ pub use unfused::unfused;
 use view::{indices, is_view};
 use wholes::{Inside, Part};
 
-/// Cuts a graph into kernels, after it was legalized.
+/// Cuts a graph into kernels, after it was legalized, and counts what fusion saves.
 pub fn fuse(graph: &Graph) -> Fused {
-    fuse_legalized(&legalize(graph), WinogradUse::WherePays)
+    let legalized = legalize(graph);
+    Fused { unfused: Some(unfused(&legalized)), ..fuse_legalized(&legalized, WinogradUse::WherePays) }
 }
 
 /// Cuts a legalized graph into kernels, which number values as it does. Products of windows have the form of Winograd where that

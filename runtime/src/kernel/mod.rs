@@ -73,8 +73,8 @@ pub struct Fused {
     pub statistics: Vec<BufferId>,
     /// Where each result is, and its shape.
     pub results: Vec<(Role, BufferId, Shape)>,
-    /// What every operation would cost as a kernel of its own.
-    pub unfused: Cost,
+    /// What every operation would cost as a kernel of its own, where that is printed or counted.
+    pub unfused: Option<Cost>,
     pub(crate) names: Names,
 }
 

@@ -45,10 +45,12 @@ impl Fused {
     fn write_total(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sum = Cost::default();
         (0..self.kernels.len()).for_each(|index| sum += cost(self, index));
-        let apart = self.unfused;
         let kernels = if self.kernels.len() == 1 { "kernel" } else { "kernels" };
         writeln!(f, "in all: {} {kernels}, {} FLOP, {} bytes", self.kernels.len(), sum.flops, sum.bytes)?;
-        writeln!(f, "unfused: {} FLOP, {} bytes", apart.flops, apart.bytes)
+        match self.unfused {
+            Some(apart) => writeln!(f, "unfused: {} FLOP, {} bytes", apart.flops, apart.bytes),
+            None => Ok(()),
+        }
     }
 
     /// `group by b: kernels 2, 3`.
