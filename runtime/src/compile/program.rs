@@ -7,7 +7,7 @@ use crate::ir::{Graph, Role, Slots};
 use crate::jit::{self, Code, Pool};
 use crate::kernel::Fused;
 use crate::memory::Memory;
-use crate::plan::{self, Location, Plan, plan};
+use crate::plan::{Largest, Location, Plan, plan};
 use crate::tiling::{Keep, tile};
 
 /// A compiled program and what is needed to run it.
@@ -23,8 +23,8 @@ pub struct Program {
     pub params_len: usize,
     /// Offset of each parameter in its block.
     pub params: Vec<usize>,
-    /// The largest of what lies in the arena, in words.
-    pub largest: String,
+    /// The largest of what lies in the arena.
+    pub largest: Largest,
     /// Where each result is after a run, in the order of the roles.
     results: Vec<(Role, Location)>,
 }
@@ -54,7 +54,7 @@ impl Program {
 
     fn assemble(code: Code, fused: &Fused, plan: Plan, threads: usize) -> Program {
         let results = results(fused, &plan);
-        let (arena, largest) = (plan.with_scratch(threads), plan::largest(fused, plan.max_batch, false));
+        let (arena, largest) = (plan.with_scratch(threads), Largest::in_arena(fused, plan.max_batch));
         let Plan { params, params_len, .. } = plan;
         Program { code, slots: fused.slots.clone(), arena, params, params_len, results, largest }
     }

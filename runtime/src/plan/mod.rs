@@ -8,6 +8,7 @@
 mod arena;
 mod in_place;
 mod kept;
+mod largest;
 mod merged;
 mod print;
 mod tasks;
@@ -16,7 +17,6 @@ mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Form;
@@ -24,11 +24,11 @@ use crate::kernel::{BufferId, Fused, Home, Kernel, LANES};
 use crate::microkernels::{gemm, runs, winograd};
 use crate::tiling::matmul::{Ahead, RunsLeft, RunsRight};
 use crate::tiling::{Matmul, Tiling};
-use crate::types::Shape;
 
 use arena::Arena;
 use in_place::Operands;
 pub use kept::{KeptContent, KeptPart, KeptPlan};
+pub use largest::Largest;
 pub use merged::MergedAhead;
 pub use print::text;
 pub use tasks::{Last, ParallelRegion, SharedTiles, Skinny, Task, TilePart, Work, parallel_regions};
@@ -255,7 +255,11 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
     let all = [arena.len, params_len, arena.scratch, kept.prepared, kept.packed];
     let bytes = all.into_iter().fold(0, usize::saturating_add).saturating_mul(4);
     if bytes > LIMIT_GIB << 30 {
-        return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
+        return Err(BuildError::TooLarge {
+            max_batch,
+            limit: LIMIT_GIB,
+            largest: Largest::of_all(fused, max_batch).to_string(),
+        });
     }
     let Arena { allocations, len: arena, scratch, total: unshared, .. } = arena;
     let plan = Plan {
@@ -299,30 +303,14 @@ fn check_sizes(fused: &Fused, max_batch: usize) -> Result<(), BuildError> {
         let fits = len.is_some_and(|len| total.checked_add(len).is_some());
         total = total.saturating_add(len.unwrap_or(0));
         if !fits {
-            return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
+            return Err(BuildError::TooLarge {
+                max_batch,
+                limit: LIMIT_GIB,
+                largest: Largest::of_all(fused, max_batch).to_string(),
+            });
         }
     }
     Ok(())
-}
-
-/// The largest value in the arena, or the largest of everything there is, be it in memory or not, in words: what it is of, its
-/// extents and its bytes.
-pub fn largest(fused: &Fused, max_batch: usize, all: bool) -> String {
-    let buffers = fused.buffers.iter().filter(|buffer| all || buffer.home == Home::Arena);
-    let buffers = buffers.map(|buffer| (&buffer.shape, buffer.home, &buffer.layer));
-    let computed = fused.kernels.iter().flat_map(Kernel::origins).filter(|_| all);
-    let computed = computed.map(|origin| (&origin.ty.shape, Home::Arena, &origin.layer));
-    let size = |shape: &Shape| words::size(&shape.at(max_batch));
-    // Of equals the first: a parameter rather than what the optimizer keeps of it, a layer rather than what follows.
-    let largest = buffers.chain(computed).reduce(|x, y| if size(y.0) > size(x.0) { y } else { x });
-    let Some((shape, home, layer)) = largest else { return "none".to_string() };
-    let name = match home {
-        Home::Input(index) => format!("`{}`", fused.slots.inputs[index].name),
-        Home::Param(index) => format!("`{}`", fused.slots.params[index].name),
-        // A rule that made it stands after the name of the layer.
-        Home::Arena | Home::Tile => format!("a value of `{}`", layer.split(" (").next().unwrap_or_default()),
-    };
-    format!("{name} {:?}, {}", shape.at(max_batch), words::bytes(size(shape)))
 }
 
 /// Offsets of the parameters in their block, and its length. The same for every program of a network.
