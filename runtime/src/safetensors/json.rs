@@ -218,14 +218,25 @@ pub(crate) fn quoted(text: &str) -> String {
     quoted
 }
 
+/// How long that is.
+pub(crate) fn quoted_len(text: &str) -> usize {
+    let bytes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    });
+    2 + bytes.sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Misread, Reader, quoted};
+    use super::{Misread, Reader, quoted, quoted_len};
 
     #[test]
     fn every_string_is_read_as_it_was_written() {
         for text in ["", "dense1.weight", "\"\\/", "\n\t\0\x1f", "größe", "\u{1f9f6}"] {
             assert_eq!(Reader::new(&quoted(text)).string().as_deref(), Ok(text));
+            assert_eq!(quoted_len(text), quoted(text).len());
         }
         let escapes = r#" "\"\\\/\b\f\n\r\t\u00e9\ud83e\uddf6" "#;
         assert_eq!(Reader::new(escapes).string().as_deref(), Ok("\"\\/\x08\x0c\n\r\té\u{1f9f6}"));

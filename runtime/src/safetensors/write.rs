@@ -8,7 +8,7 @@ use super::crc64::Crc64;
 use super::element::F32;
 use super::error::CheckpointError;
 use super::header::{Header, LONGEST_NAME, MOST_TENSORS, shown};
-use super::json::{LONGEST_STRING, quoted};
+use super::json::{LONGEST_STRING, quoted, quoted_len};
 use super::replace::replace;
 use super::{DIGITS, LONGEST_HEADER, PIECE, SEAL, header_seal, seal_of};
 
@@ -57,7 +57,7 @@ pub fn check_size<'t>(tensors: impl IntoIterator<Item = (&'t str, usize)>) -> Re
     const LONGEST: usize = LONGEST_NAME - DIGITS;
     let (mut count, mut bytes) = (0, WORDS);
     for (name, rank) in tensors {
-        let quoted = quoted(name).len();
+        let quoted = quoted_len(name);
         if quoted > LONGEST {
             return Err(format!("`{}` is a name of {quoted} bytes, and no more than {LONGEST} are read", shown(name)));
         }
@@ -77,7 +77,7 @@ pub fn check_size<'t>(tensors: impl IntoIterator<Item = (&'t str, usize)>) -> Re
 
 /// A text as a word: the text itself or, if it is longer than words are, what tells it from others.
 pub(crate) fn brief(text: String) -> String {
-    if quoted(&text).len() <= LONGEST_STRING {
+    if quoted_len(&text) <= LONGEST_STRING {
         return text;
     }
     let mut crc = Crc64::new();

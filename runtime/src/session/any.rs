@@ -240,6 +240,9 @@ impl AnySession {
 pub(super) fn fill(params: &mut [f32], program: &Program, seed: u64, threads: usize) {
     let others = threads.min(params.len() / ELEMENTS_PER_THREAD).saturating_sub(1);
     let mut waiting = slots(params, program, |slot| !slot.init.is_zero());
+    if others == 0 {
+        return waiting.into_iter().for_each(|(index, init, values)| init.fill(values, seed, index));
+    }
     waiting.sort_by_key(|(_, _, values)| values.len());
     let waiting = Mutex::new(waiting);
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();

@@ -45,6 +45,10 @@ pub(super) fn layer_by_batch(
         let running = train.slots.params.iter().filter(|slot| slot.kind == SlotKind::Running);
         running.filter(own).any(|slot| config.freezes(&slot.name))
     };
+    // With the statistics of a batch go running ones. Without any, nothing has to be checked once more.
+    if train.slots.params.iter().all(|slot| slot.kind != SlotKind::Running) {
+        return Ok(None);
+    }
     Ok(check(definition)?.needs_more_than(1).into_iter().find(|path| !is_frozen(path)).map(str::to_string))
 }
 
