@@ -85,7 +85,7 @@ impl Ctx<'_> {
         };
         // The call of a kernel of one row costs more than its work, so those of the same width share one.
         let is_ready = |kernel: &usize| ready(&self.drafts[*kernel]);
-        let short = || self.index.short.get(&domain)?.range(first..).copied().find(is_ready);
+        let short = || from(self.index.short.get(&domain)?, first).find(is_ready);
         if let Some(kernel) = found.or_else(beside).or_else(short) {
             return kernel;
         }

@@ -43,7 +43,19 @@ impl Budget {
 
 /// Forms groups. A kernel that goes on with what a group has written may come forward to it.
 pub fn group(fused: Fused, budget: &Budget) -> Fused {
-    let mut fused = share(fused, budget);
+    let fused = share(fused, budget);
+    // Nothing passes on much, and no kernel joins another.
+    let few = |kernel: &Kernel| kernel.row_count().at(budget.max_batch) <= budget.rows;
+    match fused.groups.is_empty() && fused.kernels.iter().all(few) {
+        true => fused,
+        false => grouped(fused, budget),
+    }
+}
+
+/// With groups of kernels of more rows than a product computes in one go. Never in line: for smaller programs that is all code that
+/// the question needs.
+#[inline(never)]
+fn grouped(mut fused: Fused, budget: &Budget) -> Fused {
     let mut uses = Uses::of(&fused);
     let mut start = 0;
     while start < fused.kernels.len() {

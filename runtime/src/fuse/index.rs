@@ -3,7 +3,7 @@
 //! In: every draft, and every operation as it is placed. Out: the kernels that compute or read a node, in the order in which
 //! they run.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::Draft;
 use super::choose::LONG;
@@ -22,7 +22,7 @@ pub(super) struct Index {
     /// The kernels of one row that have no product, by their extents.
     pub(super) single_row: HashMap<Domain, Vec<usize>>,
     /// Those of the kernels of one row that are not long yet.
-    pub(super) short: HashMap<Domain, BTreeSet<usize>>,
+    pub(super) short: HashMap<Domain, Vec<usize>>,
     /// For every parameter, the operations that read it, through views or not.
     pub(super) readers: Vec<Vec<NodeId>>,
     /// For every parameter, the kernels that store it or a view of it.
@@ -67,7 +67,7 @@ impl Index {
             Some(product) => insert(&mut self.computed[product.index()], kernel),
             None if draft.domain.rows == Dim::Fixed(1) => {
                 insert(self.single_row.entry(draft.domain).or_default(), kernel);
-                self.short.entry(draft.domain).or_default().insert(kernel);
+                insert(self.short.entry(draft.domain).or_default(), kernel);
             }
             None => {}
         }
@@ -88,8 +88,9 @@ impl Index {
         }
         if draft.nodes.len() == LONG
             && let Some(short) = self.short.get_mut(&draft.domain)
+            && let Ok(at) = short.binary_search(&kernel)
         {
-            short.remove(&kernel);
+            short.remove(at);
         }
     }
 

@@ -27,6 +27,9 @@ pub(super) fn share(mut fused: Fused, budget: &Budget) -> Fused {
     let bytes = |fused: &Fused, buffer| Count::bytes(&fused.buffer(buffer).shape).at(budget.max_batch);
     let all = (0..fused.buffers.len() as u32).map(BufferId);
     let mut large: Vec<BufferId> = all.filter(|&buffer| bytes(&fused, buffer) > budget.memory as u64).collect();
+    if large.is_empty() {
+        return fused;
+    }
     large.sort_by_key(|&buffer| Reverse(bytes(&fused, buffer)));
     for buffer in large {
         fused = Sharing::of(&fused, budget, buffer).unwrap_or(fused);
@@ -42,7 +45,9 @@ struct Sharing {
 }
 
 impl Sharing {
-    /// The kernels with a group of the one that writes this value and all that read it, if that is possible.
+    /// The kernels with a group of the one that writes this value and all that read it, if that is possible. Hardly any program has such
+    /// a value: the search for one is better off without this in between.
+    #[cold]
     fn of(fused: &Fused, budget: &Budget, value: BufferId) -> Option<Fused> {
         let [first] = fused.writers()[value.index()][..] else { return None };
         let kernel = &fused.kernels[first];

@@ -16,9 +16,13 @@ pub(super) fn of_results(graph: &Graph, fused: &Fused) -> Option<Graph> {
     let writes = || fused.kernels.iter().flat_map(|kernel| &kernel.writes);
     let costly = writes().filter(|write| matches!(write.materialized, Some(MaterializeReason::Costly(_))));
     let costly: HashSet<NodeId> = costly.map(|write| write.origin).collect();
-    if costly.is_empty() {
-        return None;
-    }
+    if costly.is_empty() { None } else { read_off(graph, fused, costly) }
+}
+
+/// Never in line: most programs keep nothing costly, and need the question alone.
+#[inline(never)]
+fn read_off(graph: &Graph, fused: &Fused, costly: HashSet<NodeId>) -> Option<Graph> {
+    let writes = || fused.kernels.iter().flat_map(|kernel| &kernel.writes);
     let stored: HashSet<NodeId> =
         writes().filter(|write| write.materialized.is_some()).map(|write| write.origin).collect();
     let mut users: HashMap<NodeId, Vec<NodeId>> = HashMap::new();

@@ -41,7 +41,7 @@ enum Readers {
     All,
 }
 
-/// What there is of the products of a graph.
+/// What there is of the products of a graph: all of them, where nothing is known.
 pub(super) struct Triangles {
     known: Vec<Known>,
     readers: Vec<Readers>,
@@ -49,6 +49,16 @@ pub(super) struct Triangles {
 
 impl Triangles {
     pub(super) fn of(g: &Graph) -> Triangles {
+        // Without positions there is no mask.
+        match g.nodes.iter().any(|node| matches!(node.op, Op::Iota(_))) {
+            true => Triangles::of_masks(g),
+            false => Triangles { known: Vec::new(), readers: Vec::new() },
+        }
+    }
+
+    /// Never in line: most programs need the question alone.
+    #[inline(never)]
+    fn of_masks(g: &Graph) -> Triangles {
         let mut known: Vec<Known> = Vec::with_capacity(g.nodes.len());
         for id in g.ids() {
             known.push(known_of(g, id, &known));
@@ -67,8 +77,10 @@ impl Triangles {
 
     /// Leaves out what there is not of a kernel's product, and of its rows.
     pub(super) fn leave_out(&self, g: &Graph, kernel: &mut Kernel) {
-        self.leave_out_of_product(g, kernel);
-        self.leave_out_of_rows(g, kernel);
+        if !self.known.is_empty() {
+            self.leave_out_of_product(g, kernel);
+            self.leave_out_of_rows(g, kernel);
+        }
     }
 
     /// Rows end where those of the product do, if it is known what the other elements are of all that is written, and these change no

@@ -25,6 +25,12 @@ pub(super) fn products_after_the_loss(graph: Graph) -> (Graph, NodeMap) {
         let nodes = graph.nodes.len();
         return (graph, NodeMap::identity(nodes));
     }
+    with_copies(graph, made)
+}
+
+/// Never in line: most programs have no such products, and need the question alone.
+#[inline(never)]
+fn with_copies(graph: Graph, made: Made) -> (Graph, NodeMap) {
     let (old, heads) = (graph.clone(), graph.heads());
     let mut moved: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
     let mut copies: HashMap<NodeId, NodeId> = HashMap::new();
