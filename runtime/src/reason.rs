@@ -38,6 +38,8 @@ pub enum MaterializeReason {
     Costly(Effort),
     /// It is the slope of this function, and takes little beside it; its operand would have to be materialized otherwise.
     Slope(NodeId),
+    /// It is made of this function, which would be repeated for it; and its operand would have to be materialized instead.
+    Beside(NodeId),
     /// A later kernel uses it as a column.
     Column,
     /// A later kernel uses it in another shape.

@@ -26,6 +26,18 @@ network! {
     loss(target: [B, 1]) = mse(y, target);
 }
 
+network! {
+    /// An activation that takes an exponential, of what is kept for nothing else.
+    pub Gelu<x: [B, 3] -> y: [B, 1]> { Dense(8), gelu(approx = tanh), Dense(1) }
+    loss(target: [B, 1]) = mse(y, target);
+}
+
+network! {
+    /// The same of what is normalized.
+    GeluNorm<x: [B, 3] -> y: [B, 1]> { Dense(8), BatchNorm, gelu(approx = tanh), Dense(1) }
+    loss(target: [B, 1]) = mse(y, target);
+}
+
 /// The kernels of a training step.
 fn trained(definition: &'static Definition<'static>, config: impl Into<TrainingConfig>) -> Fused {
     fuse(&simplified(definition, Purpose::Train(&config.into())).expect("the network is sound"))
@@ -156,6 +168,26 @@ fn a_slope_is_made_of_its_operand_where_that_is_made_again_anyway() {
     let fused = trained(TanhNorm::declared(), Sgd::new(0.1));
     let ((slope, kept), (function, _)) = (homes(&fused, &Op::TanhSlope), homes(&fused, &Op::Tanh));
     assert!(!kept && slope.len() == 1 && slope[0] > function[0], "{fused}");
+}
+
+#[test]
+fn what_the_gradient_makes_with_an_exponential_is_kept_where_that_is_made_instead_of_its_operand() {
+    let fused = trained(Gelu::declared(), Sgd::new(0.1));
+    let (exponentials, _) = homes(&fused, &Op::Sigmoid);
+    assert_eq!(exponentials.len(), 1, "{fused}");
+    // Beside the operand of the next product.
+    let written = &fused.kernels[exponentials[0]].writes;
+    let wide = written.iter().filter(|write| fused.buffer(write.buffer).shape.0 == [Dim::B, Dim::Fixed(8)]);
+    assert_eq!(wide.count(), 2, "{fused}");
+}
+
+#[test]
+fn it_is_made_again_of_an_operand_that_is_kept_anyway() {
+    let fused = trained(GeluNorm::declared(), Sgd::new(0.1));
+    let check = fused.check.expect("a training step checks its loss");
+    let (exponentials, kept) = homes(&fused, &Op::Sigmoid);
+    let (forward, backward): (Vec<usize>, Vec<usize>) = exponentials.iter().partition(|&&kernel| kernel < check);
+    assert_eq!(([forward.len(), backward.len()], kept), ([1, 1], false), "{fused}");
 }
 
 /// The kernels that read or write a parameter, statistic or state.

@@ -3,6 +3,7 @@
 use gradloom::{Adam, Network, Sgd, Stage};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{fuse, legalize, unfused};
+use gradloom_runtime::ir::ops::is_transcendental;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
 use gradloom_runtime::kernel::{BufferId, Cost, Count, Fused, Home, cost};
 use gradloom_runtime::reason::{MaterializeReason, RematerializeReason, SplitReason};
@@ -11,7 +12,7 @@ use insta::assert_snapshot;
 
 use crate::fusion::{Classes, Deep, Norm, Relu, Tied};
 use crate::handmade::{input, output, parameter};
-use crate::passes::TanhNorm;
+use crate::passes::{Gelu, TanhNorm};
 use crate::stages::{Line, Mlp, Rows, Sparse};
 
 /// Training steps and predictions of all kinds.
@@ -27,6 +28,7 @@ fn programs() -> Vec<(Graph, Fused)> {
         Tied::declared(),
         Norm::declared(),
         TanhNorm::declared(),
+        Gelu::declared(),
     ];
     let (adam, momentum) = (Adam::new(1e-3).into(), Sgd::new(0.1).momentum(0.9).into());
     let purposes = [Purpose::Train(&adam), Purpose::Train(&momentum), Purpose::Gradients(None), Purpose::Predict];
@@ -195,6 +197,10 @@ fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
                     Some(MaterializeReason::Slope(function)) => {
                         let beside = computing(&fused, function).contains(&index);
                         !readers.is_empty() && beside && graph[function].operands == graph[write.origin].operands
+                    }
+                    Some(MaterializeReason::Beside(function)) => {
+                        let once = computing(&fused, function) == [index];
+                        !readers.is_empty() && once && is_transcendental(&graph[function].op)
                     }
                     Some(
                         MaterializeReason::Column

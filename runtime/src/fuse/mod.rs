@@ -299,7 +299,7 @@ impl<'a> Ctx<'a> {
             demand = Demand { read: demand.sources, to_rematerialize, bounds, alone: true, ..Demand::default() };
             self.collect(id, domain, &mut demand);
         }
-        self.place_slopes(&mut demand);
+        self.place_slopes(domain, &mut demand);
         let bounds = demand.bounds.clone();
         let kernel = self.open(Draft { bounds, closed: true, ..Draft::new(domain, None, split) });
         self.fill(kernel, None, domain, demand);
@@ -348,7 +348,7 @@ impl<'a> Ctx<'a> {
             demand = Demand { read: demand.sources, to_rematerialize, bounds, ..Demand::default() };
             wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
-        self.place_slopes(&mut demand);
+        self.place_slopes(domain, &mut demand);
         let kernel = self.choose(id, domain, &demand, bound);
         let own = if copied { None } else { Some(id) };
         self.fill(kernel, own, domain, demand);
@@ -453,7 +453,11 @@ impl<'a> Ctx<'a> {
             demand.sources.insert(base);
             return None;
         }
-        let slope = || self.function_beside(base, domain, demand).map(|function| (base, function));
+        let beside = || {
+            let function = self.function_beside(base, domain, demand);
+            function.or_else(|| self.exponential_beside(base, domain, demand).filter(|_| class == Class::Element))
+        };
+        let slope = || beside().map(|function| (base, function));
         let slope = if self.stored[base.index()] { None } else { slope() };
         if self.stored[base.index()] || slope.is_some() {
             demand.slopes.extend(slope);

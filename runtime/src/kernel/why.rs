@@ -98,7 +98,9 @@ impl Text<'_> {
             Some(MaterializeReason::Operand) => "a matmul reads memory".to_string(),
             Some(MaterializeReason::Once) => format!("{} runs once", self.operation(write)),
             Some(MaterializeReason::Costly(effort)) => format!("to rematerialize it takes {}", effort_text(effort)),
-            Some(MaterializeReason::Slope(function)) => format!("made with {}", self.fused.value_name(function)),
+            Some(MaterializeReason::Slope(function) | MaterializeReason::Beside(function)) => {
+                format!("made with {}", self.fused.value_name(function))
+            }
             Some(MaterializeReason::Column) => "used as a column".to_string(),
             Some(MaterializeReason::Reshaped) => "used in another shape".to_string(),
             Some(MaterializeReason::Long) => "made of many operations".to_string(),
