@@ -8,7 +8,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Location, plan};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{self, Left, Packed, Panels, Right};
-use gradloom_runtime::tiling::{Isa, Machine, Matmul, Prefetch, RowPrefetch, Tiling, Wide, tile};
+use gradloom_runtime::tiling::{Isa, Machine, Matmul, Prefetch, RowPrefetch, SamplePrefetch, Tiling, Wide, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -235,6 +235,43 @@ fn what_an_update_meets_is_prefetched_during_its_product() {
             tiling.kernels[0].row_prefetch = prefetch.clone();
             assert!(run(&fused, tiling) == expected, "{rows} x {cols}, {max_batch} rows, {prefetch:?}");
         }
+    }
+}
+
+/// For each of so many heads the products of all rows of both inputs, which have those of all heads side by side.
+fn of_heads(heads: usize, rows: usize, terms: usize) -> Fused {
+    let mut b = Builder::new(Graph::default());
+    let side = |cols: usize| TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(rows), Dim::Fixed(cols)]));
+    let [q, k] = ["q", "k"].map(|name| {
+        let all = handmade::input(&mut b, name, side(heads * terms));
+        let apart = Shape(vec![Dim::B, Dim::Fixed(rows), Dim::Fixed(heads), Dim::Fixed(terms)]);
+        let apart = b.reshape(all, apart);
+        b.transpose(apart, &[0, 2, 1, 3])
+    });
+    let product = b.product(q, k, DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![(3, 3)] });
+    let result = b.tanh(product);
+    handmade::output(&mut b, Role::Output(0), result);
+    fuse(&gradloom_runtime::fuse::legalize(&simplify(&b.finish())))
+}
+
+#[test]
+fn operands_of_heads_are_prefetched_for_the_next_sample() {
+    let machine = Machine::of(Isa::Avx2);
+    let prefetch = |fused: &Fused, max_batch: usize| tile(fused, max_batch, machine).kernels[0].sample_prefetch;
+    let both = |bytes| Some(SamplePrefetch { operands: [true; 2], bytes });
+    assert_eq!(prefetch(&of_heads(4, 64, 32), 16), both(1 << 20));
+    assert_eq!(prefetch(&of_heads(2, 40, 60), 200), both(200 * 2 * 2 * 40 * 60 * 4));
+    assert_eq!(prefetch(&of_heads(4, 64, 32), 2), None, "all of it stays");
+    assert_eq!(prefetch(&of_heads(8, 512, 32), 16), None, "those of a sample do not stay");
+    assert_eq!(prefetch(&of_heads(4, 64, 80), 16), None, "rows are long");
+    let said = "operands of the next sample are prefetched: 1.0 MiB do not stay in the second cache";
+    assert_eq!(tile(&of_heads(4, 64, 32), 16, machine).lines(0, false)[1], said);
+    for (heads, rows, terms, max_batch) in [(4, 64, 32, 16), (3, 37, 17, 90)] {
+        let fused = of_heads(heads, rows, terms);
+        let mut tiling = tile(&fused, max_batch, Machine::of(Isa::detect()));
+        let prefetched = run(&fused, tiling.clone());
+        assert!(tiling.kernels[0].sample_prefetch.take().is_some());
+        assert!(run(&fused, tiling) == prefetched, "{heads} heads, {rows} x {terms}");
     }
 }
 

@@ -141,6 +141,10 @@ host_calls! {
     /// Some bytes will be read soon.
     Prefetch(address: *const u8, bytes: usize) as "gradloom_prefetch" => prefetch::to_read;
 
+    /// Some bytes of each of some rows will be read soon.
+    PrefetchRows(address: *const u8, step: usize, rows: usize, bytes: usize) as "gradloom_prefetch_rows"
+        => prefetch::rows_to_read;
+
     /// Some bytes will be written soon. One thread is mostly alone with what it writes, and then to ask for reading is 1 %
     /// faster.
     PrefetchToWrite(address: *const u8, bytes: usize) as "gradloom_prefetch_to_write"
@@ -315,7 +319,7 @@ mod tests {
         });
         // After three kernels and the entry.
         let number = 4 + Import::Prefetch.index();
-        let [reads, writes] = [number, number + 1].map(|number| text.matches(&format!("= u0:{number} ")).count());
+        let [reads, writes] = [number, number + 2].map(|number| text.matches(&format!("= u0:{number} ")).count());
         assert_eq!([reads, writes, text.matches("call fn0(").count()], [1, 1, 2], "{text}");
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Product {
     pub(super) workspace: Value,
     /// Axes ahead of the rows, along which both operands change.
     batch: Option<Batch>,
+    /// Which of its operands are prefetched for the next sample.
+    next_sample: [bool; 2],
     /// The loops over rows and terms, if the left operand is read in runs.
     nest: Option<Loops>,
     /// The windows, if they are computed in the form of Winograd.
@@ -114,7 +116,7 @@ impl DriverEmitter<'_, '_> {
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
-        let KernelTiling { row_prefetch, window_prefetch, .. } = &plan.tiling.kernels[index];
+        let KernelTiling { row_prefetch, sample_prefetch, window_prefetch, .. } = &plan.tiling.kernels[index];
         let of_rows = row_prefetch.iter().flat_map(|prefetch| &prefetch.matrices);
         let of_windows = window_prefetch.iter().flat_map(|prefetch| &prefetch.matrices);
         let prefetched = of_rows.chain(of_windows).map(|&buffer| self.place(buffer, tiles).base).collect();
@@ -135,6 +137,7 @@ impl DriverEmitter<'_, '_> {
             result_step,
             workspace,
             batch,
+            next_sample: sample_prefetch.map_or([false; 2], |prefetch| prefetch.operands),
             nest,
             squares,
             triangle: dot.triangle,
@@ -270,6 +273,7 @@ impl DriverEmitter<'_, '_> {
             let before = self.fb.ins().imul_imm_s(within, 4 * product.left_steps[0]);
             left = self.fb.ins().iadd(left, before);
         }
+        self.prefetch_next_sample(product, batch, [rows, cols], [left, right]);
         let result = self.row_of_result(product, batch, starts[2], (&position, row, within));
         match &product.nest {
             Some(nest) => {
@@ -289,6 +293,17 @@ impl DriverEmitter<'_, '_> {
         let more = self.fb.ins().icmp(IntCC::SignedLessThan, end, hi);
         self.fb.ins().brif(more, head, &[end.into()], exit, &[]);
         self.fb.switch_to_block(exit);
+    }
+
+    /// Asks for the operands of the same product of the next sample: past the last one that does no harm.
+    fn prefetch_next_sample(&mut self, product: &Product, batch: &Batch, extents: [Value; 2], operands: [Value; 2]) {
+        let steps = [product.left_steps[0], product.right_steps[1]];
+        let bytes = self.fb.ins().imul_imm_u(product.inner, 4);
+        for side in (0..2).filter(|&side| product.next_sample[side]) {
+            let address = self.moved(operands[side], 4 * batch.axes[0].1[side]);
+            let (step, rows) = (self.fb.ins().iconst(types::I64, 4 * steps[side]), extents[side]);
+            host::PrefetchRows { address, step, rows, bytes }.call(&mut self.imports, &mut self.fb);
+        }
     }
 
     /// Some rows of a product, in the tile that begins with point `first`.

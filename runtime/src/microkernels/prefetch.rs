@@ -11,6 +11,13 @@ pub extern "C" fn to_read(address: *const u8, bytes: usize) {
     lines(address, bytes, line);
 }
 
+/// Asks for so many bytes of each of some rows, of which the first begins at an address, which may be any, to read them.
+pub extern "C" fn rows_to_read(address: *const u8, step: usize, rows: usize, bytes: usize) {
+    for row in 0..rows {
+        lines(address.wrapping_add(row.wrapping_mul(step)), bytes, line);
+    }
+}
+
 /// Asks for so many bytes from an address on, which may be any, to write them: other cores give up their copies now rather
 /// than at every store. With two threads, which both read a weight before they overwrite it, steps take 4 to 9 % less.
 pub extern "C" fn to_write(address: *const u8, bytes: usize) {
@@ -49,7 +56,7 @@ hint!(line_to_write: "prefetchw [{0}]", "prfm pstl1keep, [{0}]");
 
 #[cfg(test)]
 mod tests {
-    use super::{to_read, to_write};
+    use super::{rows_to_read, to_read, to_write};
 
     #[test]
     fn any_address_will_do() {
@@ -58,6 +65,7 @@ mod tests {
         {
             to_read(address, bytes);
             to_write(address, bytes);
+            rows_to_read(address, 4096, 3, bytes);
         }
         assert_eq!(here, [1.0; 40]);
     }

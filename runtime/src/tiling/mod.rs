@@ -7,6 +7,7 @@
 
 mod cost;
 mod row_prefetch;
+mod sample_prefetch;
 mod groups;
 mod kept;
 mod loops;
@@ -30,6 +31,7 @@ pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
 pub use row_prefetch::RowPrefetch;
+pub use sample_prefetch::SamplePrefetch;
 pub use tiles::{AT_ONCE, Prefetch, StageTiling, VECTORS, Wide};
 pub use turns::Turns;
 pub use units::{Alone, COLUMNS, Columns, UnitRows, Units};
@@ -74,6 +76,8 @@ pub struct KernelTiling {
     pub kept: Option<Kept>,
     /// What is prefetched while its product is computed.
     pub row_prefetch: Option<RowPrefetch>,
+    /// What of the next sample is prefetched during its products, if a sample has several.
+    pub sample_prefetch: Option<SamplePrefetch>,
     /// What is prefetched between its products, if they are of windows.
     pub window_prefetch: Option<WindowPrefetch>,
 }
@@ -100,6 +104,7 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
             units,
             kept: None,
             row_prefetch: None,
+            sample_prefetch: None,
             window_prefetch: None,
         });
     }
@@ -108,6 +113,7 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
         tiling.kernels[index].turns = turns::decide(fused, &tiling, index);
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
         tiling.kernels[index].row_prefetch = row_prefetch::decide(fused, &tiling, index);
+        tiling.kernels[index].sample_prefetch = sample_prefetch::decide(fused, &tiling, index);
         tiling.kernels[index].window_prefetch = window_prefetch::decide(fused, &tiling, index);
     }
     tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();

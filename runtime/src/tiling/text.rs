@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::matmul::{Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
-    Alone, Columns, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, RowPrefetch, StageTiling,
-    TilePoints, Tiling, Turns, UnitRows, Units, Wide, WindowPrefetch,
+    Alone, Columns, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, RowPrefetch,
+    SamplePrefetch, StageTiling, TilePoints, Tiling, Turns, UnitRows, Units, Wide, WindowPrefetch,
 };
 use crate::kernel::{Against, grouped};
 
@@ -38,10 +38,12 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, turns, units, kept, row_prefetch, window_prefetch } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, turns, units, kept, row_prefetch, sample_prefetch, window_prefetch } =
+            &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         lines.extend(kept.iter().map(Kept::to_string));
         lines.extend(row_prefetch.iter().map(RowPrefetch::to_string));
+        lines.extend(sample_prefetch.iter().map(SamplePrefetch::to_string));
         lines.extend(window_prefetch.iter().map(WindowPrefetch::to_string));
         for (number, stage) in stages.iter().enumerate() {
             match stages.len() {
@@ -185,6 +187,13 @@ impl fmt::Display for RowPrefetch {
             f,
             "{rows} rows in one go, while what their elements meet is prefetched: {bytes} do not stay in the second cache"
         )
+    }
+}
+
+impl fmt::Display for SamplePrefetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = Bytes(self.bytes);
+        write!(f, "operands of the next sample are prefetched: {bytes} do not stay in the second cache")
     }
 }
 
