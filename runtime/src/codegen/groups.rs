@@ -234,6 +234,9 @@ impl DriverEmitter<'_, '_> {
     /// The blocks of some rows, which are in the tile that begins with point `first`, or each by itself.
     pub(super) fn blocks(&mut self, index: usize, first: Option<Value>, [lo, hi]: Part) {
         let kernel = &self.program.fused.kernels[index];
+        if self.program.fused.is_product_alone(kernel) && !self.program.plan.tiling.kernels[index].is_inline() {
+            return;
+        }
         let signature = kernel_signature(self.target, self.position.is_some());
         let (code, list) = self.kernels.calls[index];
         let number = Numbers::of(self.program.fused).kernel(code);

@@ -348,4 +348,10 @@ impl Fused {
     pub fn dot_buffer(&self, kernel: &Kernel) -> Option<BufferId> {
         kernel.buffer_of(Arg::Dot, |buffer| self.is_computed(buffer))
     }
+
+    /// Whether a kernel does nothing with its product, which is written to where it belongs.
+    pub fn is_product_alone(&self, kernel: &Kernel) -> bool {
+        let by_itself = |write: &Write| write.value == Arg::Dot && !write.copied && self.is_computed(write.buffer);
+        kernel.dot.is_some() && kernel.body.is_empty() && kernel.writes.iter().all(by_itself)
+    }
 }
