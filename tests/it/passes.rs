@@ -4,11 +4,12 @@ use gradloom::{Adam, Network, Sgd, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Op, Role, SlotKind};
-use gradloom_runtime::kernel::{Arg, Fused, Home, Kernel};
+use gradloom_runtime::kernel::{Arg, Fused, Home, Kernel, Write};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::Definition;
 use gradloom_runtime::optim::TrainingConfig;
+use gradloom_runtime::reason::MaterializeReason;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::Dim;
 use insta::assert_snapshot;
@@ -28,7 +29,7 @@ network! {
 
 network! {
     /// An activation that takes an exponential, of what is kept for nothing else.
-    pub Gelu<x: [B, 3] -> y: [B, 1]> { Dense(8), gelu(approx = tanh), Dense(1) }
+    Gelu<x: [B, 3] -> y: [B, 1]> { Dense(8), gelu(approx = tanh), Dense(1) }
     loss(target: [B, 1]) = mse(y, target);
 }
 
@@ -179,6 +180,8 @@ fn what_the_gradient_makes_with_an_exponential_is_kept_where_that_is_made_instea
     let written = &fused.kernels[exponentials[0]].writes;
     let wide = written.iter().filter(|write| fused.buffer(write.buffer).shape.0 == [Dim::B, Dim::Fixed(8)]);
     assert_eq!(wide.count(), 2, "{fused}");
+    let beside = |write: &&Write| matches!(write.materialized, Some(MaterializeReason::Beside(_)));
+    assert_eq!(written.iter().filter(beside).count(), 1, "{fused}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use insta::assert_snapshot;
 
 use crate::fusion::{Classes, Deep, Norm, Relu, Tied};
 use crate::handmade::{input, output, parameter};
-use crate::passes::{Gelu, TanhNorm};
+use crate::passes::TanhNorm;
 use crate::stages::{Line, Mlp, Rows, Sparse};
 
 /// Training steps and predictions of all kinds.
@@ -28,7 +28,6 @@ fn programs() -> Vec<(Graph, Fused)> {
         Tied::declared(),
         Norm::declared(),
         TanhNorm::declared(),
-        Gelu::declared(),
     ];
     let (adam, momentum) = (Adam::new(1e-3).into(), Sgd::new(0.1).momentum(0.9).into());
     let purposes = [Purpose::Train(&adam), Purpose::Train(&momentum), Purpose::Gradients(None), Purpose::Predict];
