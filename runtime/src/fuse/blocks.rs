@@ -7,7 +7,7 @@ use crate::types::Dim;
 
 /// Rows that a kernel without sums over its rows works on at a time: as many as one that has them.
 const BLOCK: usize = 64;
-/// Elements of the rows of such a block: of few long rows there are blocks for several threads too.
+/// Elements of the rows of such a block if a sample has one row: of few long ones there are blocks for several threads too.
 const BLOCK_ELEMENTS: usize = 1 << 15;
 /// Rows of a block in the gradient of a window or of few rows: several threads share it in units of some blocks.
 const TAP_ROWS: usize = 8;
@@ -33,7 +33,9 @@ pub(super) fn block(kernel: &Kernel) -> usize {
     }
     let of_block = match kernel.flat {
         true => (FLAT_BLOCK / kernel.cols()).max(1),
-        false if kernel.dot.is_none() => (BLOCK_ELEMENTS / kernel.cols().max(1)).clamp(1, BLOCK),
+        false if kernel.dot.is_none() && kernel.row_count().factor() == 1 => {
+            (BLOCK_ELEMENTS / kernel.cols().max(1)).clamp(1, BLOCK)
+        }
         false => BLOCK,
     };
     let rows = chunk.unwrap_or(of_block);
