@@ -115,12 +115,16 @@ pub fn apply_in_turn(mut graph: Graph, rules: &[(Kinds, Rule)]) -> (Graph, NodeM
     let mut scratch = Builder::new(graph.clone());
     let mut kinds = Kinds::in_graph(&graph);
     for (of, rule) in rules {
-        let applies = kinds.has_any(*of)
-            && graph.nodes.iter().enumerate().any(|(index, node)| {
+        let mut finds = || {
+            graph.nodes.iter().enumerate().any(|(index, node)| {
                 let found = (rule.apply)(&mut scratch, node, readers.of(index));
                 scratch.graph_mut().nodes.truncate(graph.nodes.len());
                 found.is_some()
-            });
+            })
+        };
+        let asked = kinds.has_any(*of);
+        debug_assert!(asked || !finds(), "{} is for other kinds of operations than it says", rule.name);
+        let applies = asked && finds();
         if applies {
             let moved;
             (graph, moved) = apply(graph, std::slice::from_ref(rule), |_, _| {});
