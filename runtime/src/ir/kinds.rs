@@ -1,6 +1,6 @@
 //! Which kinds of operations a graph has, of those that many graphs have none of: so that a pass can leave out what is for them alone.
 
-use std::ops::{BitOr, BitOrAssign};
+use std::ops::BitOrAssign;
 
 use super::{Graph, Op};
 
@@ -55,16 +55,8 @@ impl Kinds {
     }
 }
 
-impl BitOr for Kinds {
-    type Output = Kinds;
-
-    fn bitor(self, other: Kinds) -> Kinds {
-        Kinds(self.0 | other.0)
-    }
-}
-
 impl BitOrAssign for Kinds {
     fn bitor_assign(&mut self, other: Kinds) {
-        *self = *self | other;
+        self.0 |= other.0;
     }
 }

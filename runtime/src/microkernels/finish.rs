@@ -1,8 +1,8 @@
 //! The last stage of reductions: the partial results of all blocks become one, in f64, as a binary tree over their numbers: two
 //! and two neighbors are merged, then two and two of what that gives, and so on; one that is left over goes on as it is.
 //!
-//! A thread that has computed adjacent blocks which are a branch of the tree may merge them ahead, while they are in its cache: the
-//! thread that does the rest then reads one result of them. It lies where the first two blocks were, each number as two halves.
+//! A thread that has computed adjacent blocks may merge them ahead, while they are in its cache, as far as they are branches of the tree:
+//! the thread that does the rest then reads one result of each. It lies where the first two blocks were, each number as two halves.
 //! Neither what is merged nor in which order depends on that.
 
 use std::ops::Range;
@@ -145,6 +145,32 @@ fn branches(blocks: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         start += len;
         Some(start - len..start)
     })
+}
+
+/// Merges the partial results of the blocks of some rows, if those are all rows of `ahead` blocks: strip by strip of every branch, of which
+/// `merge` is given all blocks, `stride` floats each.
+///
+/// # Safety
+/// `partials` is valid for reads and writes of `stride` floats for every block of these rows.
+unsafe fn merge_branches(
+    (partials, stride, columns): (*mut f32, usize, usize),
+    block: usize,
+    rows: Range<usize>,
+    ahead: usize,
+    merge: impl Fn(&mut [f32], Blocks, Range<usize>),
+) {
+    if rows.len() != ahead * block {
+        return;
+    }
+    for branch in branches(rows.start / block..rows.end / block).filter(|branch| branch.len() > 1) {
+        let blocks = Blocks { block, rows: branch.len() * block, ahead: 1 };
+        let (start, len) = (branch.start * stride, branch.len() * stride);
+        // SAFETY: the caller's promise.
+        let partials = unsafe { std::slice::from_raw_parts_mut(partials.add(start), len) };
+        for number in 0..columns.div_ceil(STRIP) {
+            merge(partials, blocks, strip(number, columns));
+        }
+    }
 }
 
 #[cfg(test)]

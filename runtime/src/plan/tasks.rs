@@ -1,10 +1,11 @@
 //! What may run at the same time: a program cut into regions for several threads.
 //!
 //! In: kernels and where everything lies. Out: regions. The tasks of a parallel region are cut into units that any thread may take in
-//! any order; when all are done, one thread does what is left: last stages of reductions and kernels too small to share.
-//! The next region begins only then. The cut of what is added up follows the problem alone. Some units follow the number of threads,
-//! where none holds part of a sum, such as rows or columns of one result: no bit depends on it. Two kernels share a parallel region where neither writes memory that the other touches. Products of so few rows that
-//! they would be one unit are cut by columns instead, and groups of so few points kernel by kernel.
+//! any order; when all are done, one thread does what is left: last stages of reductions, of which units have merged what is their
+//! own, and kernels too small to share. The next region begins only then. The cut of what is added up follows the problem alone. Some
+//! units follow the number of threads: rows or columns of one result, and several blocks, whose sums are merged in the order that they
+//! have by themselves. No bit depends on it. Two kernels share a parallel region where neither writes memory that the other touches.
+//! Products of so few rows that they would be one unit are cut by columns instead, and groups of so few points kernel by kernel.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use std::ops::Range;
 use super::merged::MergedAhead;
 use super::touched::{Access, MemoryRegion, Touched};
 use super::{Content, Location, Plan, padded};
-use crate::kernel::{Arg, BufferId, Fused, Kernel, Write};
+use crate::kernel::{BufferId, Fused, Kernel};
 use crate::microkernels::winograd::{self, SIDE};
 use crate::tiling::COLUMNS;
 use crate::tiling::matmul::Ahead;
@@ -282,15 +283,14 @@ impl Regions {
                 (true, Dim::Fixed(rows)) => rows,
                 _ => of_tile * group.rows_of(index),
             };
-            if kernel.dot.is_some() && !plan.tiling.kernels[index].is_inline() {
+            let called = kernel.dot.is_some() && !plan.tiling.kernels[index].is_inline();
+            if called {
                 let cols = kernel.cols();
                 let (part, extent) = if cols < rows { (TilePart::Rows, rows) } else { (TilePart::Columns, cols) };
                 add(region, part, extent, (extent / UNITS_OF_TILE).max(1).next_multiple_of(LEAST_OF_TILE));
                 region += 1;
             }
-            let by_itself = |write: &Write| write.value == Arg::Dot && !write.copied;
-            let alone = kernel.body.is_empty() && kernel.writes.iter().all(by_itself);
-            match alone {
+            match called && fused.is_product_alone(kernel) {
                 true => region -= 1,
                 false => add(region, TilePart::Blocks, rows, kernel.block),
             }

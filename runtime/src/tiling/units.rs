@@ -1,5 +1,6 @@
 //! What several threads share of a kernel: the units that it is cut into. The cut of what is added up follows the
-//! problem alone. Some units follow the number of threads, where none holds part of a sum: no bit depends on it.
+//! problem alone. Some units follow the number of threads: those that hold no part of a sum, and several blocks, whose sums are merged in
+//! the order that they have by themselves. No bit depends on it.
 
 use std::ops::Range;
 

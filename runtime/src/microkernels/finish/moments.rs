@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place, strip};
+use super::{Blocks, Parts, STRIP, WHOLE, halves, joined, merge_branches, place, strip};
 
 /// Means and squared deviations of some rows.
 #[derive(Default)]
@@ -122,25 +122,17 @@ pub unsafe extern "C" fn moments_ahead(
     to: usize,
     ahead: usize,
 ) {
-    if to - from != ahead * block {
-        return;
-    }
-    for branch in branches(from / block..to / block).filter(|branch| branch.len() > 1) {
-        let blocks = Blocks { block, rows: branch.len() * block, ahead: 1 };
-        let (start, len) = (branch.start * stride, branch.len() * stride);
-        // SAFETY: the caller's promise.
-        let partials = unsafe { std::slice::from_raw_parts_mut(partials.add(start), len) };
-        for number in 0..columns.div_ceil(STRIP) {
-            let own = strip(number, columns);
-            let of_strip = Moments { partials, stride, columns: own.clone(), blocks };
-            let Strip { means, squares, .. } = of_strip.merged(0..branch.len());
-            for ((column, mean), squares) in own.zip(means).zip(squares) {
-                let part = |part: usize| part * (stride / 3) + column;
-                [partials[part(0)], partials[part(1)]] = halves(mean);
-                [partials[part(2)], partials[stride + part(0)]] = halves(squares);
-            }
+    let merge = |partials: &mut [f32], blocks: Blocks, columns: Range<usize>| {
+        let of_strip = Moments { partials, stride, columns: columns.clone(), blocks };
+        let Strip { means, squares, .. } = of_strip.merged(0..blocks.count());
+        for ((column, mean), squares) in columns.zip(means).zip(squares) {
+            let part = |part: usize| part * (stride / 3) + column;
+            [partials[part(0)], partials[part(1)]] = halves(mean);
+            [partials[part(2)], partials[stride + part(0)]] = halves(squares);
         }
-    }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { merge_branches((partials, stride, columns), block, from..to, ahead, merge) }
 }
 
 /// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes mean and biased variance,

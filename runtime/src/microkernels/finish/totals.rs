@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Blocks, Parts, STRIP, WHOLE, branches, halves, joined, place, strip};
+use super::{Blocks, Parts, STRIP, WHOLE, halves, joined, merge_branches, place, strip};
 use crate::ir::ops::{ALL, Total};
 use crate::kernel::LANES;
 
@@ -134,22 +134,15 @@ pub unsafe extern "C" fn totals_ahead(
     to: usize,
     ahead: usize,
 ) {
-    if to - from != ahead * block {
-        return;
-    }
-    for branch in branches(from / block..to / block).filter(|branch| branch.len() > 1) {
-        let (total, blocks) = (total(reduction), Blocks { block, rows: branch.len() * block, ahead: 1 });
-        let (start, len) = (branch.start * stride, branch.len() * stride);
-        // SAFETY: the caller's promise.
-        let partials = unsafe { std::slice::from_raw_parts_mut(partials.add(start), len) };
-        for number in 0..count.div_ceil(STRIP) {
-            let columns = strip(number, count);
-            let of_strip = Columns { total, partials, stride, columns: columns.clone(), blocks };
-            for (column, total) in columns.zip(of_strip.merged(0..branch.len())) {
-                [partials[column], partials[stride + column]] = halves(total);
-            }
+    let total = total(reduction);
+    let merge = |partials: &mut [f32], blocks: Blocks, columns: Range<usize>| {
+        let of_strip = Columns { total, partials, stride, columns: columns.clone(), blocks }.merged(0..blocks.count());
+        for (column, total) in columns.zip(of_strip) {
+            [partials[column], partials[stride + column]] = halves(total);
         }
-    }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { merge_branches((partials, stride, count), block, from..to, ahead, merge) }
 }
 
 /// The same of one block, as small networks have: a sum is never -0, so that it is not merely copied.
