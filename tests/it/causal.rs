@@ -1,9 +1,11 @@
 //! Attention that looks at nothing later: rows that end at the diagonal, and gradients that are added up over tiles of queries.
 
+use std::collections::BTreeSet;
+
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::fuse::{Budget, fuse, group};
-use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role};
-use gradloom_runtime::kernel::{Fused, Group, TrianglePart};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role};
+use gradloom_runtime::kernel::{Fused, Group, Kernel, TrianglePart};
 use gradloom_runtime::plan::{plan, text};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
@@ -131,6 +133,36 @@ fn nothing_is_computed_behind_the_diagonal() {
         let parts = fused.kernels.iter().filter_map(|kernel| kernel.dot.as_ref()?.triangle).map(|it| it.part);
         let columns = parts.filter(|part| *part == TrianglePart::Columns).count();
         assert_eq!(columns, 0, "somebody looks past the diagonal\n{fused}");
+    }
+}
+
+#[test]
+fn which_position_it_is_takes_no_memory_from_stage_to_stage() {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::input(&mut b, "x", heads(64, 64));
+    let shape = b.shape(x);
+    let [query, key] = [2, 3].map(|axis| {
+        let position = b.iota(axis, &shape);
+        b.to_float(position)
+    });
+    let seen = b.compare(Cmp::Ge, query, key);
+    let [never, nothing] = [f64::NEG_INFINITY, 0.0].map(|number| b.constant(number, &shape));
+    let all = b.select(seen, x, never);
+    let most = b.max_over(all, &[3]);
+    let most = b.broadcast(most, &shape, &[0, 1, 2]);
+    let moved = b.sub(x, most);
+    let result = b.select(seen, moved, nothing);
+    handmade::output(&mut b, Role::Output(0), result);
+    let fused = fuse(&simplify(&b.finish()));
+    let is_position = |kernel: &Kernel, index: usize| kernel.body[index].origin.op == Op::ToFloat;
+    let stages = fused.kernels.iter().map(|kernel| {
+        let positions = (0..kernel.body.len()).filter(|&index| is_position(kernel, index));
+        positions.map(|index| kernel.body[index].stage).collect::<BTreeSet<usize>>().len()
+    });
+    assert!(stages.max() > Some(1), "several stages ask for it\n{fused}");
+    for kernel in &fused.kernels {
+        let spilled = kernel.spilled(|buffer| fused.is_computed(buffer));
+        assert!(!spilled.into_iter().any(|index| is_position(kernel, index)), "{fused}");
     }
 }
 

@@ -141,7 +141,7 @@ fn every_choice_says_why() {
       each stage for 4 rows: none waits for its sum, and 16.0 KiB stay in the first cache
     kernel 1
       matmul called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
-      elements in vectors of 8; prefetched 1024 ahead: 2.0 MiB do not stay in the second cache
+      elements in vectors of 8, one call for many runs of 512; prefetched 1024 ahead: 2.0 MiB do not stay in the second cache
     kernel 2
       matmul called: left operand packed tile by tile as lines 2.0 KiB apart compete for one place in a cache, right operand packed once: 1000 rows repay it
       elements in vectors of 8; prefetched 1024 ahead: 3.9 MiB do not stay in the second cache

@@ -164,6 +164,44 @@ fn rows_that_are_worth_a_call_have_a_function_and_say_what_it_does() {
 }
 
 #[test]
+fn short_runs_that_lie_evenly_apart_have_one_call() {
+    let run = |graph: &Graph, isa, rows| tile(&fuse(graph), rows, Machine::of(isa)).kernels[0].stages[0].together;
+    let summed = |cols: usize, sums: bool| {
+        graph(cols, |b, x, column, _| {
+            let moved = b.mul(x, column);
+            let bent = b.apply(Op::Tanh, &[moved]);
+            let sum = b.sum(bent, &[1]);
+            let shape = b.shape(bent);
+            let sum = b.broadcast(sum, &shape, &[0]);
+            vec![if sums { b.mul(bent, sum) } else { b.abs(bent) }]
+        })
+    };
+    // A sum along a row has sixteen lanes, in vectors of any width.
+    let runs = [48, 40, 33, 1024].map(|cols| [true, false].map(|sums| run(&summed(cols, sums), Isa::Avx2, 32)));
+    assert_eq!(runs[0][0], Some(48));
+    assert_eq!([runs[1][0], runs[2][0], runs[3][0]], [None; 3]);
+    assert_eq!([runs[2][1], runs[3][1]], [None; 2]);
+    assert_eq!(run(&summed(48, true), Isa::Avx512, 32), Some(48));
+    assert_eq!([run(&summed(48, true), Isa::Avx512, 1), run(&summed(48, true), Isa::Portable, 32)], [None; 2]);
+    // What is outside of an image has no place.
+    let pool = |pad: usize| {
+        let mut b = Builder::new(Graph::default());
+        let shape = Shape(vec![Dim::B, Dim::Fixed(6), Dim::Fixed(32)]);
+        let x = handmade::input(&mut b, "x", TensorType::f32(shape));
+        let x = if pad > 0 { b.pad(x, 1, [pad, pad], 0.0) } else { x };
+        let last = 6 + 2 * pad - 1;
+        let (here, next) = (b.slice(x, 1, 0, last, 1), b.slice(x, 1, 1, last, 1));
+        let sum = b.add(here, next);
+        handmade::output(&mut b, Role::Output(0), sum);
+        b.finish()
+    };
+    assert_eq!([0, 1].map(|pad| run(&pool(pad), Isa::Avx2, 32)), [Some(32), None]);
+    for pad in [0, 1] {
+        agree(&pool(pad), 32, &Isa::available(), &[1, 3, 67]);
+    }
+}
+
+#[test]
 fn positions_and_conditions_of_rows_have_wide_vectors_too() {
     for cols in COLS {
         let graph = graph(cols, |b, x, column, row| {

@@ -30,6 +30,9 @@ impl KernelEmitter<'_, '_> {
             Wide::Down { .. } => None,
             _ => self.wide_once(&steps, &copies, stage),
         };
+        if self.runs_of_row(stage) {
+            return;
+        }
         if !kernel.is_plain() {
             let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
             let scalar = gathers || self.is_scalar(Some(stage));

@@ -17,6 +17,7 @@ mod kernels;
 mod lanes;
 mod loops;
 mod nest;
+mod nested;
 mod numbers;
 mod matmul;
 mod reader;
@@ -173,6 +174,7 @@ fn kernel(
         wide_functions,
         wide_imports: FxHashMap::default(),
         wide_stages: FxHashMap::default(),
+        kept: lo,
         kernel: &canonical.kernel,
         canonical,
         scalars,
@@ -217,6 +219,8 @@ struct KernelEmitter<'a, 'f> {
     wide_imports: FxHashMap<u32, FuncRef>,
     /// The stages that have been asked for a function: every row that is worked on at a time asks.
     wide_stages: FxHashMap<usize, Option<Rc<WideStage>>>,
+    /// Where the numbers of the first row lie that functions for many rows find in memory.
+    kept: Value,
     kernel: &'a Kernel,
     canonical: &'a Canonical,
     scalars: &'a [ScalarSlot],
@@ -286,15 +290,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             self.fill_rows(self.lo);
             self.stages();
         } else if !self.rows_in_wide() {
-            if let Some(at_once) = self.canonical.turns {
-                self.rows_in_turns(at_once);
-            } else {
-                let (lo, hi) = (self.lo, self.hi);
-                self.rows(lo, hi, &mut |emit, row| {
-                    emit.fill_rows(row);
-                    emit.stages();
-                });
-            }
+            self.all_rows();
         }
         self.finish_moments();
     }

@@ -10,6 +10,7 @@ use super::KernelEmitter;
 use super::lanes::{Lanes, Width};
 use super::loops::{LANE_BYTES, Trip};
 use super::reader::Reader;
+use super::recording;
 use super::wide::{Run, WideStage};
 use crate::ir::ops::Total;
 use crate::kernel::{Affine, Arg, Bound, Kernel, LANES, Mode, Write};
@@ -75,6 +76,14 @@ impl KernelEmitter<'_, '_> {
         let next: Vec<BlockArg> = std::iter::once(next).chain(after).map(BlockArg::from).collect();
         self.fb.ins().brif(more, head, &next, exit, &[]);
         self.fb.switch_to_block(exit);
+    }
+
+    /// Moves on to a row from wherever.
+    pub(super) fn go_to_row(&mut self, row: Value) {
+        if !self.kernel.is_plain() {
+            let coordinates = self.coordinates_of(row);
+            self.start_row(coordinates);
+        }
     }
 
     /// The coordinates of the row after the one with these.
@@ -213,7 +222,7 @@ impl KernelEmitter<'_, '_> {
     }
 
     /// How far the loop along the innermost axis goes: not to its end, if elements are left out.
-    fn trip_of_row(&mut self, extent: usize) -> Trip {
+    pub(super) fn trip_of_row(&mut self, extent: usize) -> Trip {
         let Some(triangle) = self.kernel.triangle else { return Trip::Known(extent) };
         let row = self.point.row[self.kernel.rows - 1];
         // As `Triangle::worked_on` says: rounded up to whole lanes.
@@ -228,8 +237,9 @@ impl KernelEmitter<'_, '_> {
         if extent.is_multiple_of(LANES) { Trip::Lanes(bytes) } else { Trip::Bytes(bytes) }
     }
 
-    /// Writes the elements that are left out of a row, in the stage in which the others are written.
-    pub(super) fn write_beyond(&mut self, stage: usize) {
+    /// Writes the elements that are left out of a row, in the stage in which the others are written; or of so many, all of which leave out
+    /// the same.
+    pub(super) fn write_beyond(&mut self, stage: usize, rows: Option<Value>) {
         let kernel = self.kernel;
         let extent = kernel.cols();
         for write in &kernel.writes {
@@ -244,17 +254,31 @@ impl KernelEmitter<'_, '_> {
                 let near = self.fb.ins().iadd_imm_u(from, LANE_BYTES);
                 [main, end] = [main, end].map(|far| self.fb.ins().smin(far, near));
             }
-            let store = |emit: &mut Self, width: Width, at: Value| {
-                let address = emit.fb.ins().iadd(start, at);
-                let mut lanes = emit.lanes(width);
-                let value = lanes.float(beyond.value.value());
-                lanes.store(value, address, 0);
-            };
-            self.counted(from, main, LANE_BYTES, true, &mut |emit, at| store(emit, Width::Vectors(VECTORS), at));
-            if !extent.is_multiple_of(LANES) {
+            let rest = (!extent.is_multiple_of(LANES)).then(|| self.fb.ins().smax(from, main));
+            let row = |emit: &mut Self, start: Value| {
+                let store = |emit: &mut Self, width: Width, at: Value| {
+                    let address = emit.fb.ins().iadd(start, at);
+                    let mut lanes = emit.lanes(width);
+                    let value = lanes.float(beyond.value.value());
+                    lanes.store(value, address, 0);
+                };
+                emit.counted(from, main, LANE_BYTES, true, &mut |emit, at| store(emit, Width::Vectors(VECTORS), at));
                 // A row that is all there ends within these.
-                let rest = self.fb.ins().smax(from, main);
-                self.counted(rest, end, 4, true, &mut |emit, at| store(emit, Width::One, at));
+                if let Some(rest) = rest {
+                    emit.counted(rest, end, 4, true, &mut |emit, at| store(emit, Width::One, at));
+                }
+            };
+            match rows {
+                None => row(self, start),
+                Some(rows) => {
+                    let step = self.step_of(recording::Place::Element(slot), kernel.rows - 1, 0);
+                    let first = self.fb.ins().iconst(types::I64, 0);
+                    self.counted(first, rows, 1, false, &mut |emit, number| {
+                        let before = emit.fb.ins().imul_imm_s(number, step);
+                        let start = emit.fb.ins().iadd(start, before);
+                        row(emit, start);
+                    });
+                }
             }
         }
     }

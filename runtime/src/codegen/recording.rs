@@ -36,6 +36,10 @@ pub(super) enum Place {
     Lanes(Slot),
     /// The results of a reduction within the row, by the place of the instruction.
     Within(Slot, usize),
+    /// The numbers of the row, where there is one function for many.
+    Kept,
+    /// A number of the row, where others are computed from it.
+    Row(Slot),
 }
 
 /// What was written down of a stage.
@@ -50,7 +54,7 @@ pub(super) struct Recorded {
 }
 
 /// How a stage goes through a row.
-pub(super) struct Passage {
+pub(super) struct Passage<'a> {
     /// Whether rows follow one another in each vector of columns.
     pub(super) down: bool,
     /// What is prefetched meanwhile.
@@ -59,6 +63,8 @@ pub(super) struct Passage {
     pub(super) begins: bool,
     /// Whether none comes after either, nor anything that is left over, so that they end there.
     pub(super) whole: bool,
+    /// The values of which there is a number for each row, in their order, if there is one function for many runs: it finds them in memory.
+    pub(super) kept: Option<&'a [usize]>,
 }
 
 /// Writes down what is computed and what is copied in a stage, if all of it has a wide form; all rows in each vector of columns if it
@@ -67,7 +73,7 @@ pub(super) fn record(
     view: View<'_>,
     stage: usize,
     (steps, copies): (&[usize], &[(Arg, Slot)]),
-    Passage { down, prefetch, begins, whole }: Passage,
+    Passage { down, prefetch, begins, whole, kept }: Passage<'_>,
 ) -> Option<Recorded> {
     let mut recording = Recording {
         view,
@@ -75,6 +81,7 @@ pub(super) fn record(
         progress: Progress::new(view.kernel, steps),
         down,
         prefetch,
+        kept,
         recorder: if down { Recorder::down() } else { Recorder::default() },
         numbers: Vec::new(),
         places: Vec::new(),
@@ -103,6 +110,7 @@ struct Recording<'a> {
     down: bool,
     /// What is prefetched meanwhile.
     prefetch: Prefetch,
+    kept: Option<&'a [usize]>,
     recorder: Recorder,
     numbers: Vec<Number>,
     places: Vec<Place>,
@@ -116,9 +124,30 @@ impl Recording<'_> {
         self.recorder.number()
     }
 
-    /// A number that is not 0 where something holds.
-    fn truth(&mut self, number: Number) -> Reg {
-        let (number, zero) = (self.number(number), self.recorder.int(0));
+    /// A number of the row, or a uniform one.
+    fn repeated(&mut self, arg: Arg) -> Reg {
+        let place = match self.kept_at(arg) {
+            Some(at) => Some((Place::Kept, at)),
+            None => self.kept.and_then(|_| self.view.number_in_memory(arg)).map(|place| (place, 0)),
+        };
+        match place {
+            Some((place, offset)) => {
+                let place = self.place(place, offset);
+                self.recorder.each(place)
+            }
+            None => self.number(Number::Repeated(arg)),
+        }
+    }
+
+    /// Where a number is among those of the row that are found in memory, in bytes.
+    fn kept_at(&self, arg: Arg) -> Option<i32> {
+        let at = self.kept?.iter().position(|&kept| Arg::Value(kept) == arg)?;
+        Some(4 * at as i32)
+    }
+
+    /// Where a number is not 0.
+    fn truth(&mut self, number: Reg) -> Reg {
+        let zero = self.recorder.int(0);
         let fails = self.recorder.int_eq(number, zero);
         self.recorder.not(fails)
     }
@@ -137,13 +166,22 @@ impl Recording<'_> {
                 self.prefetch_next(Place::Read(read), *buffer, access, false);
                 self.load(Place::Read(read))
             }
+            Some(0) if self.kept.is_some() => {
+                let place = self.place(Place::Read(read), 0);
+                self.recorder.each(place)
+            }
             Some(0) => self.number(Number::Read(read)),
             _ => return None,
         };
         if access.bounds.is_empty() {
             return Some(found);
         }
-        let within = self.truth(Number::Within(read));
+        // Of many runs, some may be within.
+        if self.kept.is_some() {
+            return None;
+        }
+        let within = self.number(Number::Within(read));
+        let within = self.truth(within);
         let fill = match canonical.reads_index(read) {
             true => self.recorder.int(fill.value() as i32),
             false => self.recorder.float(fill.value()),
@@ -283,8 +321,11 @@ impl<'a> Stage<'a> for Recording<'a> {
         } else if matches!(class, Class::Row | Class::Single) {
             let truth = |index: usize| kernel.body[index].origin.ty.dtype == DType::Bool;
             match arg {
-                Arg::Value(index) if truth(index) => self.truth(Number::Repeated(arg)),
-                _ => self.number(Number::Repeated(arg)),
+                Arg::Value(index) if truth(index) => {
+                    let number = self.repeated(arg);
+                    self.truth(number)
+                }
+                _ => self.repeated(arg),
             }
         } else if let Arg::Read(read) = arg
             && !kernel.is_plain()
@@ -325,8 +366,18 @@ impl<'a> Stage<'a> for Recording<'a> {
                 let along = kernel.place_within(index).steps.last() == Some(&1);
                 return along.then(|| self.add_to(Place::Within(slot, index), total, value));
             }
-            let lanes = self.place(Place::Lanes(slot), 0);
-            self.add_to_total(lanes, total, value);
+            let Some(_) = self.kept else {
+                let lanes = self.place(Place::Lanes(slot), 0);
+                self.add_to_total(lanes, total, value);
+                return Some(());
+            };
+            let (number, at) = (self.totals.len(), self.kept_at(Arg::Value(index))?);
+            let end = self.place(Place::Kept, at);
+            self.add_to_total(end, total, value);
+            let writes = kernel.writes.iter().filter(|write| write.value == Arg::Value(index) && !write.copied);
+            let slots: Vec<Slot> = writes.filter_map(|write| self.view.slot_written(write)).collect();
+            let copies = slots.into_iter().map(|slot| self.place(Place::Row(slot), 0)).collect();
+            self.recorder.copy_total(number, copies);
             return Some(());
         }
         let (at, len) = canonical.partials[&index];

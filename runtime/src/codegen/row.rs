@@ -124,12 +124,12 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         let ended = self.ends_in_wide(stage);
         self.start_lanes(stage, ended);
         self.elements(stage);
-        self.write_beyond(stage);
+        self.write_beyond(stage, None);
         self.finish_lanes(stage, ended);
     }
 
     /// Values of which there is one per row.
-    fn row_steps(&mut self, stage: usize) {
+    pub(super) fn row_steps(&mut self, stage: usize) {
         let kernel = self.kernel;
         for (index, instruction) in kernel.body.iter().enumerate().filter(|(_, each)| each.stage == stage) {
             let class = kernel.class(index);

@@ -2,6 +2,7 @@
 
 use super::Slot;
 use super::canonical::Canonical;
+use super::recording::Place;
 use crate::kernel::{Arg, BufferId, Class, Kernel, Write};
 use crate::plan::ProductRows;
 
@@ -39,6 +40,16 @@ impl View<'_> {
             }
         };
         Some(self.canonical.place(buffer, 0))
+    }
+
+    /// Where a number of the row lies that is read as it is, evenly apart from those of other rows.
+    pub(super) fn number_in_memory(self, arg: Arg) -> Option<Place> {
+        let Arg::Read(read) = arg else { return None };
+        let access = &self.kernel.reads[read].access;
+        match self.kernel.is_plain() {
+            true => self.slot_read(arg, 0).map(Place::Row).filter(|_| self.kernel.arg_class(arg) == Class::Row),
+            false => (access.bounds.is_empty() && access.gather.is_none()).then_some(Place::Read(read)),
+        }
     }
 
     /// The buffer that a value is written to for others.

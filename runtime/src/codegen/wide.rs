@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::recording::{Number, Passage, Place, Recorded, record};
 use super::{KernelEmitter, Lanes, Slot};
 use crate::kernel::{Arg, LANES, Mode};
-use crate::tiling::Wide;
+use crate::tiling::{StageTiling, Wide};
 use crate::wide::{self, Body};
 
 /// The functions of a program with wide vectors, each once.
@@ -61,6 +61,8 @@ pub(super) struct WideStage {
     places: Vec<Place>,
     /// Whether it leaves one number of each sum along the row, where the first of its lanes would be.
     pub(super) ends: bool,
+    /// How many axes it goes over by itself, around the innermost one.
+    axes: usize,
 }
 
 /// How far a loop over elements gets at a time.
@@ -99,7 +101,8 @@ impl KernelEmitter<'_, '_> {
         // vectors, they end there too.
         let begins = kernel.axes.len() == kernel.rows + 1;
         let whole = begins && !kernel.flat && kernel.cols().is_multiple_of(LANES);
-        let passage = Passage { down: down.is_some(), prefetch: self.canonical.stages[stage].prefetch, begins, whole };
+        let prefetch = self.canonical.stages[stage].prefetch;
+        let passage = Passage { down: down.is_some(), prefetch, begins, whole, kept: None };
         let Recorded { body, numbers, places, ends } = record(self.view(), stage, (steps, copies), passage)?;
         let body = body.with_constants(self.canonical.stages[stage].constants);
         // After a run that ends within the lanes, the next would begin there.
@@ -113,7 +116,69 @@ impl KernelEmitter<'_, '_> {
         let most = down.unwrap_or(1);
         let mut widths = (1..=most).rev().filter(|across| most.is_multiple_of(*across));
         let function = widths.find_map(|across| self.wide_functions.of(body.clone().across(across), lanes))?;
-        Some(WideStage { function, elements, numbers, places, ends })
+        Some(WideStage { function, elements, numbers, places, ends, axes: 0 })
+    }
+
+    /// A stage as a function that goes over some axes by itself, and finds such numbers of each row in memory: if it is wanted, and if
+    /// all of it has this form.
+    pub(super) fn wide_along(&mut self, stage: usize, axes: &[usize], kept: &[usize]) -> Option<WideStage> {
+        let StageTiling { wide: Wide::Lanes(lanes), together: Some(run), prefetch, constants, .. } =
+            self.canonical.stages[stage]
+        else {
+            return None;
+        };
+        let (steps, copies) = self.steps_of(stage)?;
+        let kernel = self.kernel;
+        let adds = kernel.writes.iter().any(|write| write.mode == Mode::Add && kernel.copy_stage(write) == stage);
+        if adds || axes.is_empty() || self.is_scalar(Some(stage)) {
+            return None;
+        }
+        let begins = kernel.axes.len() == kernel.rows + 1;
+        let whole = kernel.cols().is_multiple_of(LANES);
+        let passage = Passage { down: false, prefetch, begins, whole, kept: Some(kept) };
+        let Recorded { body, numbers, places, ends } = record(self.view(), stage, (&steps, &copies), passage)?;
+        let axis = |&axis: &usize| wide::Axis {
+            extent: (axis >= kernel.rows).then(|| kernel.axes[axis].factor()),
+            steps: places.iter().map(|&place| self.step_of(place, axis, kept.len())).collect(),
+            counts: numbers.iter().map(|&number| self.growth_of(number, axis)).collect(),
+        };
+        let around = axes.iter().map(axis).collect();
+        let body = body.with_constants(constants).along(around);
+        let elements = if body.has_totals() { LANES } else { lanes };
+        let fills = run.is_multiple_of(elements) && (kernel.triangle.is_none() || run.is_multiple_of(LANES));
+        let function = if fills { self.wide_functions.of(body, lanes) } else { None };
+        Some(WideStage { function: function?, elements, numbers, places, ends, axes: axes.len() })
+    }
+
+    /// How far a place moves from one position along an axis to the next, in bytes.
+    pub(super) fn step_of(&self, place: Place, axis: usize, kept: usize) -> i64 {
+        let kernel = self.kernel;
+        let is_row = axis < kernel.rows;
+        let after = || kernel.axes[axis + 1..].iter().map(|dim| dim.factor() as i64).product::<i64>();
+        let elements = match place {
+            Place::Read(read) => kernel.reads[read].access.at.steps[axis],
+            Place::Within(_, index) => kernel.place_within(index).steps[axis],
+            Place::Kept => i64::from(is_row) * kept as i64,
+            Place::Row(_) => i64::from(is_row),
+            Place::Lanes(_) => 0,
+            Place::Column(_) if is_row => 0,
+            Place::Element(slot) if is_row => match slot {
+                Slot::Strided(write) => kernel.writes[write].access.at.steps[axis],
+                Slot::Scratch(_) => kernel.padded_cols() as i64,
+                slot if self.element_slots.contains(&slot) => kernel.cols() as i64,
+                _ => 0,
+            },
+            Place::Column(_) | Place::Element(_) => after(),
+        };
+        4 * elements
+    }
+
+    /// How much a number grows from one position along an axis to the next.
+    fn growth_of(&self, number: Number, axis: usize) -> i64 {
+        match number {
+            Number::Index(index) => self.kernel.indices[index].steps[axis],
+            Number::Repeated(_) | Number::Read(_) | Number::Within(_) => 0,
+        }
     }
 
     /// Emits `body` for all columns: first for those that fill wide vectors, in one go, then for those that are left.
@@ -166,18 +231,24 @@ impl KernelEmitter<'_, '_> {
         let columns = 4 * self.kernel.cols() as i64;
         let (at, bytes) = (self.fb.ins().iconst(types::I64, 0), self.fb.ins().iconst(types::I64, columns));
         let rows = self.fb.ins().isub(self.hi, self.lo);
-        self.call(&wide, at, &[bytes, rows, bytes]);
+        self.call(&wide, at, bytes, &[bytes, rows, bytes]);
         true
     }
 
     /// Calls the function of a stage for so many bytes of columns from `at` on.
     pub(super) fn call_wide(&mut self, wide: &WideStage, at: Value, bytes: Value) {
-        self.call(wide, at, &[bytes]);
+        self.call(wide, at, bytes, &[]);
     }
 
-    /// Passes numbers, addresses and, to a body of rows, how far these go. How long a run is comes first of `far`.
-    fn call(&mut self, wide: &WideStage, at: Value, far: &[Value]) {
-        let count = wide.numbers.len() + wide.places.len() + far.len();
+    /// Calls the function of a stage for so many rows from the present one on, and for all of each.
+    pub(super) fn call_along(&mut self, wide: &WideStage, bytes: Value, rows: Option<Value>) {
+        let start = self.fb.ins().iconst(types::I64, 0);
+        self.call(wide, start, bytes, rows.as_slice());
+    }
+
+    /// Passes numbers, addresses and, to a body of rows, how far these go; and leaves it room to count along axes.
+    fn call(&mut self, wide: &WideStage, at: Value, bytes: Value, far: &[Value]) {
+        let count = wide.numbers.len() + wide.places.len() + far.len().max(wide.axes);
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * count.max(1) as u32, 3);
         let slot = self.fb.create_sized_stack_slot(slot);
         let arguments = self.fb.ins().stack_addr(types::I64, slot, 0);
@@ -189,7 +260,7 @@ impl KernelEmitter<'_, '_> {
         let number = self.numbers.wide(wide.function);
         let fb = &mut self.fb;
         let function = *self.wide_imports.entry(number).or_insert_with(|| declared(fb, number, wide_signature(), true));
-        self.fb.ins().call(function, &[arguments, far[0]]);
+        self.fb.ins().call(function, &[arguments, bytes]);
     }
 
     fn number(&mut self, number: Number, at: Value) -> Value {
@@ -245,6 +316,11 @@ impl KernelEmitter<'_, '_> {
             }
             Place::Column(slot) => sum(&mut self.fb, self.bases[&slot], at),
             Place::Lanes(slot) => self.bases[&slot],
+            Place::Kept => self.kept,
+            Place::Row(slot) => {
+                let before = self.times(self.row, 4);
+                self.fb.ins().iadd(self.bases[&slot], before)
+            }
             Place::Read(read) => self.place_of_read(read).0,
             Place::Within(slot, index) => {
                 let (view, point, place) = (self.view(), self.point.clone(), self.kernel.place_within(index));

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::Draft;
 use super::domain::{ReductionAxes, read_access, reduction_axes};
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::Class;
-use crate::reason::RematerializeReason;
+use crate::reason::{Effort, RematerializeReason};
 use crate::types::DType;
 
 /// A map or a reduction in a kernel.
@@ -62,7 +62,10 @@ fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
     }
 }
 
-/// Truth values and indices are not kept from stage to stage: they are recomputed.
+/// What it takes to convert an integer.
+const CONVERSION: Effort = Effort { operations: 1, reads: 0, writes: 0 };
+
+/// Truth values and indices are not kept from stage to stage: they are recomputed, and so are numbers that are converted from them.
 fn repeat_register_only(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
     let mut known: HashMap<NodeId, Vec<(usize, Class)>> = HashMap::new();
     for step in &*steps {
@@ -73,15 +76,15 @@ fn repeat_register_only(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
     while let Some(Step { node, class, stage, .. }) = open.pop() {
         for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
             let (base, _) = read_access(g, operand, draft.domain);
-            let register_only = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
-            let Some(known) = known.get_mut(&base).filter(|_| register_only) else { continue };
+            let reason = match g[base].ty.dtype {
+                DType::F32 if g[base].op == Op::ToFloat => RematerializeReason::Cheap(CONVERSION),
+                DType::F32 => continue,
+                _ if g[base].op.is_map() => RematerializeReason::RegisterOnly,
+                _ => continue,
+            };
+            let Some(known) = known.get_mut(&base) else { continue };
             if !known.iter().any(|&(other, class)| other == stage || class != Class::Element) {
-                let step = Step {
-                    node: base,
-                    class: Class::Element,
-                    stage,
-                    rematerialized: Some(RematerializeReason::RegisterOnly),
-                };
+                let step = Step { node: base, class: Class::Element, stage, rematerialized: Some(reason) };
                 known.push((stage, Class::Element));
                 steps.push(step);
                 open.push(step);

@@ -1,5 +1,7 @@
 //! Functions with wide vectors, run: every instruction by itself and at random, against the same body element by element.
 
+mod along;
+
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
 

@@ -217,7 +217,10 @@ impl fmt::Display for RunsRight {
 impl fmt::Display for StageTiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.wide {
-            Wide::Lanes(lanes) => write!(f, "in vectors of {lanes}")?,
+            Wide::Lanes(lanes) => match self.together {
+                Some(run) => write!(f, "in vectors of {lanes}, one call for many runs of {run}")?,
+                None => write!(f, "in vectors of {lanes}")?,
+            },
             Wide::Down { lanes, across } => {
                 let across = if across > 1 { format!("up to {across} side by side ") } else { String::new() };
                 write!(f, "in vectors of {lanes}, {across}down the rows as they are short")?;

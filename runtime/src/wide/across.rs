@@ -1,7 +1,7 @@
 //! One number out of the lanes of each sum along a row, when all of the row is done: as a tree, whose pairs are the same in vectors of
 //! any width. In registers nothing waits for memory, and nothing is guessed of which number is the larger.
 
-use super::body::{Body, Element, Shuffle, Step};
+use super::body::{Body, Shuffle, Step};
 use crate::kernel::LANES;
 
 /// A body with the steps that follow its run, in vectors of so many lanes.
@@ -21,8 +21,8 @@ pub(super) fn with_ends(body: &Body, lanes: usize) -> Body {
         for shuffle in [Shuffle::Lanes, Shuffle::Pairs] {
             all = whole.with_swapped(end, shuffle, all);
         }
-        let Element { address, offset } = body.totals[total];
-        whole.push(Step::StoreOne(Element { address, offset }, all));
+        let places = [body.totals[total]].into_iter().chain(body.copies.get(total).into_iter().flatten().copied());
+        places.for_each(|place| _ = whole.push(Step::StoreOne(place, all)));
     }
     whole
 }

@@ -1,9 +1,8 @@
 //! What happens at every element of a run: instructions in the order in which they are written down.
 
-use std::fmt;
-
 use rustc_hash::FxHashMap;
 
+use super::nest::Axis;
 use crate::scalar::{Cmp, Reg, Scalar};
 
 /// Elements of memory: so many bytes from an address that the caller passes, and one after the other from there.
@@ -82,6 +81,8 @@ pub(super) enum Step {
     Const(u32),
     /// A number of the caller's in every lane.
     Number(usize),
+    /// The number at a place in every lane, wherever in the run.
+    Each(Element),
     Load(Element),
     Unary(Unary, u32),
     Binary(Binary, u32, u32),
@@ -117,7 +118,7 @@ impl Step {
     pub(super) fn operands(self) -> Vec<u32> {
         match self {
             Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position => Vec::new(),
-            Step::Prefetch(..) | Step::LanesOf(..) => Vec::new(),
+            Step::Each(_) | Step::Prefetch(..) | Step::LanesOf(..) => Vec::new(),
             Step::Unary(_, x) | Step::Not(x) | Step::Store(_, x) | Step::SetTotal(_, x) => vec![x],
             Step::Shuffle(_, x) | Step::StoreOne(_, x) => vec![x],
             Step::Binary(_, x, y) | Step::Compare(_, x, y) | Step::SameInts(x, y) | Step::Logic(_, x, y) => vec![x, y],
@@ -141,7 +142,7 @@ impl Step {
             Step::MulAdd(x, y, z) => Step::MulAdd(of(x), of(y), of(z)),
             Step::Select(x, y, z) => Step::Select(of(x), of(y), of(z)),
             Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position => self,
-            Step::Prefetch(..) | Step::LanesOf(..) => self,
+            Step::Each(_) | Step::Prefetch(..) | Step::LanesOf(..) => self,
         }
     }
 
@@ -173,6 +174,10 @@ pub struct Body {
     /// How the lanes of each sum along the run become one number, if the run is all of its row: that is written where the first of
     /// them would be.
     pub(super) ends: Vec<Body>,
+    /// Where else that number is written, of each sum.
+    pub(super) copies: Vec<Vec<Element>>,
+    /// The axes around the run, the outermost first.
+    pub(super) axes: Vec<Axis>,
     /// Addresses that are the same in every row.
     pub(super) columns: Vec<usize>,
     /// Whether rows follow one another in each vector of columns.
@@ -191,6 +196,11 @@ impl Body {
     /// The same for so many vectors of columns side by side, which the columns are whole multiples of.
     pub fn across(self, across: usize) -> Body {
         Body { across, ..self }
+    }
+
+    /// The same for every run along some axes, the outermost first.
+    pub fn along(self, axes: Vec<Axis>) -> Body {
+        Body { axes, ..self }
     }
 
     /// The same with constants in registers all along, which takes longer to begin.
@@ -247,6 +257,11 @@ impl Recorder {
         self.push(Step::Load(element))
     }
 
+    /// The number at a place, wherever in the run.
+    pub fn each(&mut self, element: Element) -> Reg {
+        self.push(Step::Each(element))
+    }
+
     /// How many elements of the run come before this one, an integer.
     pub fn position(&mut self) -> Reg {
         self.push(Step::Position)
@@ -283,6 +298,12 @@ impl Recorder {
             recorder.finish()
         };
         self.body.ends = combine.into_iter().map(end).collect();
+    }
+
+    /// Writes the number that a sum along the run ends as to some more places.
+    pub fn copy_total(&mut self, total: usize, places: Vec<Element>) {
+        self.body.copies.resize(self.body.totals.len(), Vec::new());
+        self.body.copies[total] = places;
     }
 
     /// What a sum has so far.
@@ -453,46 +474,4 @@ impl Scalar for Recorder {
     fn shr(&mut self, x: Reg, bits: u32) -> Reg {
         self.unary(Unary::Shr(bits), x)
     }
-}
-
-impl fmt::Display for Body {
-    /// One line for each instruction, operands by their numbers.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, step) in self.steps.iter().enumerate() {
-            let operands: Vec<String> = step.operands().iter().map(|operand| format!("v{operand}")).collect();
-            let operands = operands.join(", ");
-            let place = |element: &Element| format!("[a{} + {}]", element.address, element.offset);
-            match step {
-                Step::Const(bits) => writeln!(f, "    v{number} = const {:?}", f32::from_bits(*bits))?,
-                Step::Number(index) => writeln!(f, "    v{number} = number {index}")?,
-                Step::Load(element) => writeln!(f, "    v{number} = load {}", place(element))?,
-                Step::Unary(op, _) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
-                Step::Binary(op, ..) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
-                Step::MulAdd(..) => writeln!(f, "    v{number} = mul_add {operands}")?,
-                Step::Compare(op, ..) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
-                Step::SameInts(..) => writeln!(f, "    v{number} = same {operands}")?,
-                Step::Logic(op, ..) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
-                Step::Not(_) => writeln!(f, "    v{number} = not {operands}")?,
-                Step::Select(..) => writeln!(f, "    v{number} = select {operands}")?,
-                Step::Position => writeln!(f, "    v{number} = position")?,
-                Step::Total(total) => writeln!(f, "    v{number} = total {total}")?,
-                Step::Store(element, _) => writeln!(f, "    store {operands}, {}", place(element))?,
-                Step::Prefetch(element, false) => writeln!(f, "    prefetch {}", place(element))?,
-                Step::Prefetch(element, true) => writeln!(f, "    prefetch {}, to write", place(element))?,
-                Step::SetTotal(total, _) => writeln!(f, "    total {total} = {operands}")?,
-                Step::LanesOf(total, part) => writeln!(f, "    v{number} = lanes of total {total}, register {part}")?,
-                Step::Shuffle(shuffle, _) => writeln!(f, "    v{number} = swap {} of {operands}", lower(shuffle))?,
-                Step::StoreOne(element, _) => writeln!(f, "    store the first of {operands}, {}", place(element))?,
-            }
-        }
-        for (total, end) in self.ends.iter().enumerate() {
-            write!(f, "    total {total} ends as one number, of two\n{end}")?;
-        }
-        Ok(())
-    }
-}
-
-/// The name of an operation as it is printed.
-fn lower(op: &impl fmt::Debug) -> String {
-    format!("{op:?}").to_lowercase()
 }

@@ -216,6 +216,31 @@ impl Code {
         self.bytes.extend(by.to_le_bytes());
     }
 
+    /// `[rdi + place] = count`, 64 bits.
+    pub(super) fn set_count(&mut self, place: i32, count: i32) {
+        self.bytes.extend([0x48, 0xc7]);
+        self.near(0, RDI, place);
+        self.bytes.extend(count.to_le_bytes());
+    }
+
+    /// `[rdi + place] = [rdi + place] + by`, 64 bits of an address or 32 of a number.
+    pub(super) fn add_to_argument(&mut self, place: i32, by: i32, is_address: bool) {
+        if is_address {
+            self.bytes.push(0x48);
+        }
+        self.bytes.push(0x81);
+        self.near(0, RDI, place);
+        self.bytes.extend(by.to_le_bytes());
+    }
+
+    /// `[rdi + place] = [rdi + place] - 1`, and back to `start` unless that is 0.
+    pub(super) fn count_down(&mut self, place: i32, start: usize) {
+        self.bytes.extend([0x48, 0xff]);
+        self.near(1 << 3, RDI, place);
+        self.bytes.extend([0x0f, 0x85]);
+        self.back(start);
+    }
+
     /// `rax = 0`.
     pub(super) fn clear_position(&mut self) {
         self.bytes.extend([0x31, 0xc0]);

@@ -7,6 +7,9 @@
 //! A body of rows finds three more after the addresses: how many bytes the columns are long, how many rows there are, and how many
 //! bytes there are from one to the next. All rows of a vector of columns, or of some side by side, come before the next vectors, so that
 //! what is added up down the columns stays in registers and a short row costs no more than its elements.
+//!
+//! A body with axes goes over all runs along them. After the addresses it finds, and counts down, how many positions each has left; the
+//! caller says so of the outermost.
 
 use super::across::with_ends;
 use super::body::{Body, Element, Shuffle, Step};
@@ -22,7 +25,7 @@ pub struct Wide {
 }
 
 /// Registers for addresses; those after the sixth have to be given back as they were.
-const ADDRESSES: [Gpr; 11] =
+pub(super) const ADDRESSES: [Gpr; 11] =
     [Gpr(1), Gpr(2), Gpr(8), Gpr(9), Gpr(10), Gpr(11), Gpr(3), Gpr(5), Gpr(12), Gpr(13), Gpr(14)];
 const FREE_ADDRESSES: usize = 6;
 
@@ -36,6 +39,10 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
     // Most registers are for what happens at an element; and a body of rows counts these in the register that others share.
     let many = body.addresses > ADDRESSES.len() || body.has_positions();
     if totals > 6 * count / 16 || body.down && many {
+        return None;
+    }
+    // Another run would begin where this one has left its lanes.
+    if !body.axes.is_empty() && (body.down || body.has_totals() && (body.starts.is_empty() || body.ends.is_empty())) {
         return None;
     }
     let run_len = body.steps.len();
@@ -68,7 +75,7 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
             writer.step()?;
         }
     }
-    writer.leave(starts)?;
+    writer.leave(&starts)?;
     Some(Wide { bytes: writer.finish() })
 }
 
@@ -122,6 +129,13 @@ pub(super) struct Writer<'a> {
     pub(super) now: usize,
 }
 
+/// Where the loops around a body begin.
+struct Starts {
+    /// Those around the run of a body, the outermost first.
+    outer: Vec<usize>,
+    inner: usize,
+}
+
 /// Room on the stack for values that found no register.
 const STACK: i32 = 64 * 64;
 
@@ -130,8 +144,8 @@ impl Writer<'_> {
         4 * (self.lanes * self.parts) as i32
     }
 
-    /// Everything ahead of the body. Gives the places where the loops around it begin, the outer one first.
-    fn enter(&mut self) -> [usize; 2] {
+    /// Everything ahead of the body. Gives the places where the loops around it begin.
+    fn enter(&mut self) -> Starts {
         let registers = &ADDRESSES[..self.body.addresses.min(ADDRESSES.len())];
         for &register in registers.iter().skip(FREE_ADDRESSES) {
             self.code.push(register);
@@ -149,12 +163,13 @@ impl Writer<'_> {
             self.code.vector(encode::BROADCAST, register, 0, constant, None);
         }
         if !self.body.down {
+            let axes = self.enter_axes();
             match self.body.starts.is_empty() {
                 true => self.move_totals(encode::MOVE_FROM),
                 false => self.start_totals(),
             }
             self.code.clear_position();
-            return [self.code.bytes.len(); 2];
+            return Starts { outer: axes, inner: self.code.bytes.len() };
         }
         self.code.clear_column();
         let columns = self.code.bytes.len();
@@ -162,16 +177,16 @@ impl Writer<'_> {
         self.move_totals(encode::MOVE_FROM);
         let rows = self.argument_of(self.body.addresses + 1);
         self.code.load(R15, RDI, rows);
-        [columns, self.code.bytes.len()]
+        Starts { outer: vec![columns], inner: self.code.bytes.len() }
     }
 
     /// The ends of the loops, and everything after them.
-    fn leave(&mut self, [outer, inner]: [usize; 2]) -> Option<()> {
+    fn leave(&mut self, &Starts { ref outer, inner }: &Starts) -> Option<()> {
         if self.body.down {
             let [columns, step] = [0, 2].map(|index| self.argument_of(self.body.addresses + index));
             self.code.next_row(step, inner);
             self.move_totals(encode::MOVE_TO);
-            self.code.next_column(self.step_bytes(), columns, outer);
+            self.code.next_column(self.step_bytes(), columns, outer[0]);
         } else {
             self.code.add(encode::RAX, self.step_bytes());
             self.code.again(inner);
@@ -183,6 +198,7 @@ impl Writer<'_> {
                 self.now = at;
                 self.step()?;
             }
+            self.leave_axes(outer)?;
         }
         self.code.add(RSP, STACK);
         if self.uses_r15() {
@@ -228,7 +244,7 @@ impl Writer<'_> {
     }
 
     /// Where the caller has put an address.
-    fn argument_of(&self, address: usize) -> i32 {
+    pub(super) fn argument_of(&self, address: usize) -> i32 {
         8 * (self.body.numbers + address) as i32
     }
 
@@ -299,6 +315,9 @@ impl Writer<'_> {
         match self.body.steps[value as usize] {
             Step::Const(bits) => Some(self.kept_constant(bits).map_or_else(|| self.constant(bits), Operand::Reg)),
             Step::Number(index) if self.code.form == Form::Evex => Some(Operand::Each(RDI, 8 * index as i32)),
+            Step::Each(Element { address, offset }) if self.code.form == Form::Evex && address < ADDRESSES.len() => {
+                Some(Operand::Each(self.base(address), offset))
+            }
             _ => match self.stack[value as usize].filter(|_| self.vectors.holder_of(value).is_none()) {
                 Some(place) => Some(Operand::At(RSP, place)),
                 None => self.register(value, pinned).map(Operand::Reg),
@@ -331,6 +350,10 @@ impl Writer<'_> {
             Step::Number(index) => {
                 self.code.vector(encode::BROADCAST, register, 0, Operand::At(RDI, 8 * index as i32), None);
             }
+            Step::Each(Element { address, offset }) => {
+                let base = self.base(address);
+                self.code.vector(encode::BROADCAST, register, 0, Operand::At(base, offset), None);
+            }
             _ => {
                 let place = self.stack[value as usize].expect("a value is in a register or on the stack");
                 self.code.vector(encode::MOVE_FROM, register, 0, Operand::At(RSP, place), None);
@@ -359,7 +382,7 @@ impl Writer<'_> {
         }
         match step {
             // They are read where they are used.
-            Step::Const(_) | Step::Number(_) | Step::Total(_) | Step::LanesOf(..) => return Some(()),
+            Step::Const(_) | Step::Number(_) | Step::Each(_) | Step::Total(_) | Step::LanesOf(..) => return Some(()),
             Step::Position => {
                 let to = self.take(&[])?;
                 self.code.position(to);

@@ -34,11 +34,14 @@ impl Writer<'_> {
         Some(())
     }
 
+    /// Whether a value is one number in all lanes, which is read where it is used.
+    fn is_repeated(&self, value: u32) -> bool {
+        matches!(self.body.steps[value as usize], Step::Const(_) | Step::Number(_) | Step::Each(_))
+    }
+
     pub(super) fn binary(&mut self, op: Binary, x: u32, y: u32) -> Option<()> {
         let (mut x, mut y) = (x, y);
-        let foldable =
-            |writer: &Self, value: u32| matches!(writer.body.steps[value as usize], Step::Const(_) | Step::Number(_));
-        if op.commutes() && foldable(self, x) && !foldable(self, y) {
+        if op.commutes() && self.is_repeated(x) && !self.is_repeated(y) {
             std::mem::swap(&mut x, &mut y);
         }
         let op = match op {
@@ -86,8 +89,7 @@ impl Writer<'_> {
         } else if let Some((to, other)) =
             [(x, y), (y, x)].into_iter().find_map(|(one, other)| Some((in_place(self, one)?, other)))
         {
-            let constant = matches!(self.body.steps[other as usize], Step::Const(_) | Step::Number(_));
-            if constant && !matches!(self.body.steps[z as usize], Step::Const(_) | Step::Number(_)) {
+            if self.is_repeated(other) && !self.is_repeated(z) {
                 let second = self.register(z, &pinned)?;
                 let last = self.anywhere(other, &pinned)?;
                 self.code.vector(encode::MUL_ADD_132, to, second, last, None);

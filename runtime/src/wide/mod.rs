@@ -7,7 +7,11 @@
 //! Absent on purpose: what is read and where it lies, the order of sums, and all elements that are left over: those are the caller's.
 //!
 //! A sum along the run has [`LANES`](crate::kernel::LANES) lanes, in which the elements are added up in turn, so that the bits are
-//! those of narrower vectors. Where the run is all of a row, its lanes become one number when it is done. Every other instruction works lane by lane and gives the bits that it gives anywhere.
+//! those of narrower vectors. Where the run is all of a row, its lanes become one number when it is done. Every other instruction works
+//! lane by lane and gives the bits that it gives anywhere.
+//!
+//! Short runs take no longer than their elements if a body has axes: then one call goes over all of them, and moves addresses from run
+//! to run by itself.
 
 mod across;
 mod body;
@@ -15,7 +19,10 @@ mod encode;
 mod function;
 mod instructions;
 mod magnitudes;
+mod nest;
+mod print;
 mod registers;
 
 pub use body::{Body, Element, Recorder};
 pub use function::{Wide, compile};
+pub use nest::Axis;

@@ -12,7 +12,7 @@ use crate::microkernels::guarded::Guarded;
 use crate::plan::{Content, Location, Plan, ProductRows, plan};
 use crate::scalar::Cmp;
 use crate::simplify::simplify;
-use crate::tiling::{Machine, Wide, tile};
+use crate::tiling::{Machine, StageTiling, Wide, tile};
 use crate::types::{Dim, Shape, TensorType};
 
 /// Floats of a page.
@@ -174,17 +174,18 @@ fn facts(fused: &Fused, plan: &Plan) -> HashSet<&'static str> {
             let (kernel, tiling) = (&fused.kernels[index], &plan.tiling.kernels[index]);
             let tile = |buffer: BufferId| fused.is_tile(buffer) && tiles.points < group.points().at(plan.max_batch);
             let found = |fits: fn(&Dot) -> bool| kernel.dot.as_ref().is_some_and(|dot| tile(dot.a) && fits(dot));
-            let wide = |fits: fn(&Wide) -> bool| {
+            let wide = |fits: fn(&StageTiling) -> bool| {
                 let tiles = kernel.writes.iter().any(|write| tile(write.buffer));
-                tiles && tiling.stages.iter().any(|stage| fits(&stage.wide))
+                tiles && tiling.stages.iter().any(fits)
             };
             facts.extend(found(|dot| dot.winograd.is_some()).then_some("Winograd"));
             facts.extend(found(|dot| dot.winograd.is_none() && !dot.bounds.is_empty()).then_some("windows"));
             facts.extend(found(|dot| !dot.in_runs).then_some("matrices"));
             let bounded = kernel.reads.iter().any(|read| tile(read.buffer) && !read.access.bounds.is_empty());
             facts.extend(bounded.then_some("elements within bounds"));
-            facts.extend(wide(|wide| matches!(wide, Wide::Lanes(_))).then_some("wide along rows"));
-            facts.extend(wide(|wide| matches!(wide, Wide::Down { .. })).then_some("wide down columns"));
+            facts.extend(wide(|stage| matches!(stage.wide, Wide::Lanes(_))).then_some("wide along rows"));
+            facts.extend(wide(|stage| matches!(stage.wide, Wide::Down { .. })).then_some("wide down columns"));
+            facts.extend(wide(|stage| stage.together.is_some()).then_some("many runs at a time"));
             facts.extend(group.adds_up(index).then_some("sums over points"));
             facts.extend((wide(|_| true) && tiling.stages.len() > 1).then_some("rows in stages"));
         }
@@ -249,7 +250,7 @@ fn what_kernels_of_a_group_pass_on_is_touched_within_its_tile() {
     seen.extend(check("sums over points", &sums_over_queries(300), &[1, 3], true));
     let mut wanted = HashSet::from(["Winograd", "windows", "matrices", "elements within bounds", "sums over points"]);
     if Isa::available().into_iter().any(|isa| Machine::of(isa).wide_vectors) {
-        wanted.extend(["wide along rows", "wide down columns", "rows in stages"]);
+        wanted.extend(["wide along rows", "wide down columns", "rows in stages", "many runs at a time"]);
     }
     assert_eq!(seen, wanted);
 }
