@@ -113,9 +113,9 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
       in units of 16 rows: one sample has several
     kernel 0: b B, i 2, j 16, k 16
       matmul called: left operand read in place, right operand packed panel by panel, one for each matmul
-      stage 0 4 vectors of 4 at a time: 16 in a run
-      stage 1 2 vectors of 4 at a time: 16 in a run
-      stage 2 4 vectors of 4 at a time: 16 in a run
+      stage 0 in vectors of 8, one call for many runs of 16
+      stage 1 in vectors of 8, one call for many runs of 16
+      stage 2 in vectors of 8, one call for many runs of 16
       each stage for 8 rows: none waits for its sum, and 1.0 KiB stay in the first cache
       tile %16               scratch 0..4096, to kernel 1
       lanes of %10           scratch 4096..4112
@@ -125,7 +125,7 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
       workspace of %9        scratch 8352..10528
     kernel 1: b B, i 2, j 16, k 8
       matmul called: left operand read in place, right operand read in place
-      elements 4 vectors of 4 at a time: 8 in a run
+      elements in vectors of 8, one call for many runs of 8
       %18                    0..5120, a result
       workspace of %18       scratch 4096..8448
     parallel region 0: kernels 0, 1 by 16 rows

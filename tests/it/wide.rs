@@ -183,6 +183,10 @@ fn short_runs_that_lie_evenly_apart_have_one_call() {
     assert_eq!([runs[2][1], runs[3][1]], [None; 2]);
     assert_eq!(run(&summed(48, true), Isa::Avx512, 32), Some(48));
     assert_eq!([run(&summed(48, true), Isa::Avx512, 1), run(&summed(48, true), Isa::Portable, 32)], [None; 2]);
+    // Fewer elements than are worth a call of their own, if there are several runs of them.
+    let wide = |graph: &Graph, rows| tile(&fuse(graph), rows, Machine::of(Isa::Avx512)).kernels[0].stages[0].wide;
+    let short = summed(16, true);
+    assert_eq!([1, 32].map(|rows| wide(&short, rows)), [Wide::Short(16), Wide::Lanes(16)]);
     // What is outside of an image has no place.
     let pool = |pad: usize| {
         let mut b = Builder::new(Graph::default());
