@@ -86,3 +86,57 @@ fn few_rows_are_shared_if_they_are_long() {
 fn few_rows_are_shared_if_many_terms_are_added_up() {
     assert_snapshot!(cut(": 16 x 64, terms by 256"), @"in units of 8 rows: each reads all of both operands");
 }
+
+network! {
+    /// Two convolutions in squares, whose weights are large and whose rows are few.
+    Squares<image: [B, 64, 14, 14] -> y: [B, 2]> {
+        Conv2d(256, 3, pad = 1), relu, Conv2d(256, 3, pad = 1), relu, global_avg_pool, Dense(2),
+    }
+    loss(target: [B, 2]) = mse(y, target);
+}
+
+network! {
+    /// The same with sums over its rows.
+    Normed<image: [B, 3, 7, 7] -> logits: [B, 4]> {
+        Conv2d(176, 3, pad = 1, bias = false), BatchNorm, relu,
+        Conv2d(176, 3, pad = 1, bias = false), BatchNorm, relu,
+        Conv2d(176, 3, pad = 1, bias = false), BatchNorm, relu,
+        global_avg_pool, Dense(4),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+fn some(shape: [usize; 4]) -> Array4<f32> {
+    let [_, channels, height, width] = shape;
+    Array4::from_shape_fn(shape, |(i, j, k, l)| {
+        let at = ((i * channels + j) * height + k) * width + l;
+        ((37 * at) % 101) as f32 / 50.0 - 1.0
+    })
+}
+
+#[test]
+fn few_rows_of_squares_are_cut_between_squares() {
+    let predicted = |rows: usize, threads: usize| {
+        let trainer = Squares::trainer(Sgd::new(0.05)).max_batch(rows).seed(3).threads(threads);
+        let mut net = trainer.build().expect("it builds");
+        let y = net.predict(some([rows, 64, 14, 14]).view()).expect("it predicts");
+        y.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
+    };
+    for rows in 1..=3 {
+        let one = predicted(rows, 1);
+        assert!([2, 3].iter().all(|&threads| predicted(rows, threads) == one), "{rows} images");
+    }
+}
+
+#[test]
+fn sums_of_few_rows_of_squares_are_cut_between_their_blocks() {
+    let trained = |threads: usize| {
+        let trainer = Normed::trainer(Sgd::new(0.05)).max_batch(32).seed(3).threads(threads);
+        let mut net = trainer.build().expect("it builds");
+        let labels = Array1::from_shape_fn(32, |row| (row % 4) as u8);
+        let steps = (0..3).map(|_| net.step(some([32, 3, 7, 7]).view(), labels.view()).expect("the step is taken"));
+        steps.map(|step| step.loss.to_bits()).collect::<Vec<u32>>()
+    };
+    let one = trained(1);
+    assert!([2, 3].iter().all(|&threads| trained(threads) == one));
+}

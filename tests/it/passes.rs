@@ -39,6 +39,12 @@ network! {
     loss(target: [B, 1]) = mse(y, target);
 }
 
+network! {
+    /// The gradient reads what the function is made of, too.
+    GeluAndItsOperand<x: [B, 3] -> y: [B, 1]> { Dense(8) as h, gelu(approx = tanh), Dense(1) }
+    loss(target: [B, 1]) = mse(y, target) + 0.01 * mean(h * h);
+}
+
 /// The kernels of a training step.
 fn trained(definition: &'static Definition<'static>, config: impl Into<TrainingConfig>) -> Fused {
     fuse(&simplified(definition, Purpose::Train(&config.into())).expect("the network is sound"))
@@ -186,11 +192,13 @@ fn what_the_gradient_makes_with_an_exponential_is_kept_where_that_is_made_instea
 
 #[test]
 fn it_is_made_again_of_an_operand_that_is_kept_anyway() {
-    let fused = trained(GeluNorm::declared(), Sgd::new(0.1));
-    let check = fused.check.expect("a training step checks its loss");
-    let (exponentials, kept) = homes(&fused, &Op::Sigmoid);
-    let (forward, backward): (Vec<usize>, Vec<usize>) = exponentials.iter().partition(|&&kernel| kernel < check);
-    assert_eq!(([forward.len(), backward.len()], kept), ([1, 1], false), "{fused}");
+    for definition in [GeluNorm::declared(), GeluAndItsOperand::declared()] {
+        let fused = trained(definition, Sgd::new(0.1));
+        let check = fused.check.expect("a training step checks its loss");
+        let (exponentials, kept) = homes(&fused, &Op::Sigmoid);
+        let (forward, backward): (Vec<usize>, Vec<usize>) = exponentials.iter().partition(|&&kernel| kernel < check);
+        assert_eq!(([forward.len(), backward.len()], kept), ([1, 1], false), "{fused}");
+    }
 }
 
 /// The kernels that read or write a parameter, statistic or state.

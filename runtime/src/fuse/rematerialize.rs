@@ -107,7 +107,8 @@ impl Ctx<'_> {
             .try_fold(draft.bounds.clone(), |all, bounds| all.with(&bounds, domain))
             .is_some();
         let open = draft.run == self.loops.open && draft.domain == domain && !draft.closed;
-        (open && fits && draft.nodes.len() + seen.len() < MOST && kept.is_some()).then_some(function).flatten()
+        let alone = kept.is_some_and(|kept| !demand.read.contains(kept));
+        (open && fits && draft.nodes.len() + seen.len() < MOST && alone).then_some(function).flatten()
     }
 
     /// Computes slopes in the kernels of their functions, with what else they are made of.

@@ -276,7 +276,7 @@ impl fmt::Display for Units {
             }
         }
         if self.merged > 1 {
-            write!(f, ", {} of which merge their sums", self.merged)?;
+            write!(f, ", {} times, as a unit merges its sums", self.merged)?;
         }
         match self.columns {
             Some(Columns { number, long: None }) => write!(f, ", or where that is all of {number} columns"),

@@ -26,8 +26,10 @@ const READ_ALONE: usize = 64 << 10;
 /// Units of a product's rows of which there are enough for many threads, so that they may as well be large.
 const MANY: usize = 8;
 
-/// Units that each thread finds at least where several are made one: enough to be shared evenly.
+/// Units that each thread finds at least, of the largest batch, where several are made one: enough to be shared evenly.
 const UNITS_OF_THREAD: usize = 16;
+/// Most units that are made one, as a power of two: of small batches there are several all the same.
+const MOST_MERGED: u32 = 4;
 
 /// How a kernel is cut for several threads.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +40,7 @@ pub struct Units {
     pub rows: usize,
     /// Why so many.
     pub why: UnitRows,
-    /// How many such units are one where there are many rows, since a unit merges the sums of its blocks.
+    /// How many such units are one where the largest batch has many rows, since a unit merges the sums of its blocks.
     pub merged: usize,
     /// Columns of a unit where there are no more rows than one unit has: to be cut that way if the region has room.
     pub columns: Option<Columns>,
@@ -113,6 +115,10 @@ pub(super) fn units(fused: &Fused, tiling: &Tiling, run: Range<usize>) -> Units 
         () if rows <= kernel.block && columns.is_none() => Some(Alone::OneBlock(rows)),
         () => None,
     };
+    let blocks = run
+        .clone()
+        .all(|index| !is_in_blocks(&fused.kernels[index]) || unit.is_multiple_of(fused.kernels[index].block));
+    debug_assert!(run.len() > 1 || alone.is_some() || blocks, "{unit} rows are no whole blocks");
     let units = Units { alone, rows: unit, why, merged: 1, columns };
     Units { merged: merged(fused, tiling, run, &units), ..units }
 }
@@ -128,7 +134,7 @@ pub(super) fn merged(fused: &Fused, tiling: &Tiling, run: Range<usize>, units: &
         return 1;
     }
     let number = fused.kernels[run.start].row_count().at(tiling.max_batch) / units.rows;
-    (number / (UNITS_OF_THREAD * cores)).checked_ilog2().map_or(1, |log| 1 << log)
+    (number / (UNITS_OF_THREAD * cores)).checked_ilog2().map_or(1, |log| 1 << log.min(MOST_MERGED))
 }
 
 /// How many rows of a kernel a thread takes at least, and why: as many as repay going through a right operand that is large, or
@@ -165,9 +171,14 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
             let unit = share.div_ceil(share.div_ceil(tiling.m_tile_of(kernel)));
             (unit.next_multiple_of(kernel.block), UnitRows::LargeRight(bytes))
         }
-        Some((bytes, false)) => (tiling.skinny_rows, UnitRows::LargeRight(bytes)),
+        Some((bytes, false)) => (tiling.skinny_rows.next_multiple_of(kernel.block), UnitRows::LargeRight(bytes)),
         None => (kernel.block, UnitRows::Block),
     }
+}
+
+/// Whether the rows of a kernel may only be cut between its blocks: each has a part of a sum, or squares that are computed as a whole.
+fn is_in_blocks(kernel: &Kernel) -> bool {
+    kernel.winograd_windows().is_some() || (0..kernel.body.len()).any(|index| kernel.ends_later(index))
 }
 
 /// How the product of few rows is cut by columns, if that is worth it: one of a batch that is called, and large. Where long runs
