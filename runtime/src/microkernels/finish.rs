@@ -262,22 +262,23 @@ mod tests {
         results
     }
 
+    /// A tree over results, one after the other.
+    fn tree<T: Copy>(parts: &[T], merge: &impl Fn(T, T) -> T) -> T {
+        match parts {
+            [one] => *one,
+            _ => {
+                let (earlier, later) = parts.split_at(parts.len().next_power_of_two() / 2);
+                merge(tree(earlier, merge), tree(later, merge))
+            }
+        }
+    }
+
     #[test]
     fn many_parts_of_many_columns_have_the_bits_of_one_tree_whatever_is_merged_ahead() {
         let (columns, rows, block) = (2 * STRIP + 3, 64 * (3 * WHOLE + 2) + 5, 64);
         let (blocks, stride) = (usize::div_ceil(rows, block), 3 * (columns + 1));
         let partials: Vec<f32> =
             (0..blocks * stride).map(|at| ((at * 7919 % 104_729) as f32 / 997.0).sin().abs()).collect();
-        // A tree over the numbers in double precision, one after the other.
-        fn tree<T: Copy>(parts: &[T], merge: &impl Fn(T, T) -> T) -> T {
-            match parts {
-                [one] => *one,
-                _ => {
-                    let (earlier, later) = parts.split_at(parts.len().next_power_of_two() / 2);
-                    merge(tree(earlier, merge), tree(later, merge))
-                }
-            }
-        }
         let expected = |column: usize| {
             let part = |block: usize, part: usize| f64::from(partials[block * stride + part * (stride / 3) + column]);
             let totals: Vec<f64> = (0..blocks).map(|block| part(block, 0)).collect();
@@ -298,6 +299,26 @@ mod tests {
                 let bits = results.each_ref().map(|result| result[column].to_bits());
                 assert_eq!(bits, expected(column), "column {column}, {ahead} blocks ahead");
             }
+        }
+    }
+
+    #[test]
+    fn a_sum_of_everything_has_the_bits_of_a_tree_of_blocks_over_trees_of_lanes() {
+        for blocks in [1, 2, 3, WHOLE - 1, WHOLE, WHOLE + 1, 3 * WHOLE + 5] {
+            // The second half takes the first one away, in another order: what is left is rounding, which each order does otherwise.
+            let half = blocks * LANES / 2;
+            let one = |at: usize| (at * 7919 % 104_729) as f32 * ((1_u64 << (at * 37 % 60)) as f32);
+            let other = (0..half).map(|at| -one((at + 5) % half));
+            let partials: Vec<f32> = (0..half).map(one).chain(other).collect();
+            let add = |x: f64, y: f64| x + y;
+            let lanes = |block: &[f32]| tree(&block.iter().map(|&lane| f64::from(lane)).collect::<Vec<_>>(), &add);
+            let expected = tree(&partials.chunks(LANES).map(lanes).collect::<Vec<_>>(), &add) as f32;
+            let in_order = partials.iter().map(|&part| f64::from(part)).sum::<f64>() as f32;
+            assert!(blocks < 3 || expected.to_bits() != in_order.to_bits(), "{blocks} blocks: the order shows");
+            let mut out = 0.0;
+            // SAFETY: so many blocks of lanes and one result.
+            unsafe { total_of_all(sum(), partials.as_ptr(), blocks, &mut out) };
+            assert_eq!(out.to_bits(), expected.to_bits(), "{blocks} blocks");
         }
     }
 
