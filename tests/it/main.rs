@@ -115,6 +115,7 @@ mod random_image;
 mod random_loop;
 mod random_loss;
 mod random_network;
+mod random_sizes;
 mod random_tensors;
 mod readme;
 mod reasons;

@@ -11,6 +11,7 @@ use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
+use gradloom_runtime::kernel::WinogradUse;
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::microkernels::gemm::Isa;
@@ -19,13 +20,14 @@ use gradloom_runtime::optim::{TrainingConfig, attach, fill};
 use gradloom_runtime::stabilize::stabilize;
 use gradloom_runtime::tiling::Keep;
 use gradloom_runtime::types::DType;
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use crate::budget;
-use crate::compiled::{Compiled, Reference, with_isa, with_kept};
+use crate::compiled::{Compiled, Reference, with_isa, with_kept, with_winograd};
 use crate::draw;
 use crate::optimizations;
-use crate::random_network::specs;
+use crate::random_network::{Spec, specs};
 use crate::vocabulary::{self, STRUCTURES};
 
 /// The step that is taken: neither the first, where bias corrections are extreme, nor one where every statistic is due.
@@ -44,7 +46,7 @@ pub fn run(cases: u32, most: usize, isas: &[Isa]) {
     let most_used = Cell::new(0.0_f64);
     let compared: RefCell<BTreeMap<&str, u32>> = RefCell::default();
     let result = runner.run(&specs(most), |spec| {
-        let share = compare_under(isas, spec.definition(), spec.optimizer(), &spec.batches(), spec.seed)?;
+        let share = compare_under(isas, spec.definition(), spec.optimizer(), &spec.batches(), spec.seed, 64)?;
         most_used.set(most_used.get().max(share));
         vocabulary::of(spec.definition())
             .into_iter()
@@ -103,6 +105,28 @@ fn random_networks_are_cut_into_kernels() {
     cut.unwrap_or_else(|fault| panic!("{fault}"));
 }
 
+/// Runs so many networks of any size, the same every time, under every instruction set with vectors, half of them with every product in
+/// the form of Winograd that can have it; three threads share them however few their rows are. Those that were compared are `seen`.
+pub fn run_large(cases: u32, specs: impl Strategy<Value = Spec>, seen: impl Fn(&Spec)) {
+    let config = Config {
+        cases,
+        max_global_rejects: 4 * cases,
+        failure_persistence: None,
+        max_shrink_iters: 30,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let isas: Vec<Isa> = Isa::available().into_iter().filter(|&isa| isa != Isa::Portable).collect();
+    let compared = runner.run(&specs, |spec| {
+        let used = if spec.seed.is_multiple_of(2) { WinogradUse::Everywhere } else { WinogradUse::WherePays };
+        let compare = || compare_under(&isas, spec.definition(), spec.optimizer(), &spec.batches(), spec.seed, 0);
+        with_winograd(used, compare)?;
+        seen(&spec);
+        Ok(())
+    });
+    compared.unwrap_or_else(|fault| panic!("{fault}"));
+}
+
 /// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others. Says
 /// how much of its bound a result takes at most.
 pub fn compare_programs(
@@ -111,16 +135,17 @@ pub fn compare_programs(
     batches: &[usize],
     seed: u64,
 ) -> Result<f64, TestCaseError> {
-    compare_under(&[Isa::detect()], definition, optimizer, batches, seed)
+    compare_under(&[Isa::detect()], definition, optimizer, batches, seed, 64)
 }
 
-/// The same under each of these instruction sets, with what is interpreted once.
+/// The same under each of these instruction sets, with what is interpreted once; programs for more rows than `alone` on three threads too.
 fn compare_under(
     isas: &[Isa],
     definition: &'static Definition<'static>,
     optimizer: TrainingConfig,
     batches: &[usize],
     seed: u64,
+    alone: usize,
 ) -> Result<f64, TestCaseError> {
     // The joint graph with everything that can be asked for is the reference of all programs of training.
     let forward = lower(definition, Mode::Train).map_err(|error| TestCaseError::reject(error.to_string()))?;
@@ -139,14 +164,14 @@ fn compare_under(
 
     let drawn: Vec<(usize, Values)> =
         batches.iter().map(|&batch| (batch, values(&training, &optimizer, batch, seed))).collect();
-    let share = compare(isas, &training, &programs, &drawn)?;
+    let share = compare(isas, &training, &programs, &drawn, alone)?;
     let own = inference.slots.params.len();
     let drawn: Vec<(usize, Values)> = drawn
         .into_iter()
         .map(|(batch, values)| (batch, Values { params: values.params[..own].to_vec(), scalars: vec![], ..values }))
         .collect();
     // What is made of parameters alone is made once; right operands too, or in every run.
-    let kept = || compare(isas, &inference, &[stabilize(&inference)], &drawn);
+    let kept = || compare(isas, &inference, &[stabilize(&inference)], &drawn, alone);
     with_kept(Keep::Everything, seed.is_multiple_of(2), kept).map(|other| share.max(other))
 }
 
@@ -163,6 +188,7 @@ fn compare(
     reference: &Graph,
     programs: &[Graph],
     drawn: &[(usize, Values)],
+    alone: usize,
 ) -> Result<f64, TestCaseError> {
     let max_batch = drawn[0].0;
     let mut compiled: Vec<(Isa, Compiled, Option<Compiled>, usize)> = Vec::new();
@@ -173,8 +199,8 @@ fn compare(
             return Err(TestCaseError::reject("a result next to a kink, or none in f32"));
         }
         if compiled.is_empty() {
-            // Fewer rows are not shared.
-            let shared = |graph: &Graph| (max_batch > 64).then(|| Compiled::for_threads(graph, max_batch, 3));
+            // As a rule fewer rows are not shared.
+            let shared = |graph: &Graph| (max_batch > alone).then(|| Compiled::for_threads(graph, max_batch, 3));
             let compile = |isa, graph: &Graph| {
                 with_isa(isa, || (isa, Compiled::new(graph, max_batch), shared(graph), graph.slots.params.len()))
             };

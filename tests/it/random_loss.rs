@@ -24,6 +24,12 @@ pub fn loss() -> impl Strategy<Value = Criterion> {
     criterion(all().into_iter().filter(|function| !counts.contains(&function.name)).collect())
 }
 
+/// Those without a kink.
+pub fn smooth() -> impl Strategy<Value = Criterion> {
+    let names = ["cross_entropy", "mse"];
+    criterion(all().into_iter().filter(|function| names.contains(&function.name)).collect())
+}
+
 /// Any of them.
 pub fn metric() -> impl Strategy<Value = Criterion> {
     criterion(all())

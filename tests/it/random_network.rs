@@ -41,8 +41,8 @@ pub struct Spec {
     /// A further term of the loss: which one, and of which value; those after the last of `TERMS` are functions of the
     /// user's own.
     pub term: Option<(usize, usize)>,
-    /// Beside those that need no target.
-    pub metrics: Vec<Criterion>,
+    /// Beside those that need no target; `None` for no metric at all.
+    pub metrics: Option<Vec<Criterion>>,
     pub optimizer: usize,
     pub max_batch: usize,
     /// A smaller batch, as a share of the largest.
@@ -121,7 +121,7 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
             outputs,
             loss,
             term,
-            metrics,
+            metrics: Some(metrics),
             optimizer,
             max_batch,
             share,
@@ -171,6 +171,11 @@ fn stage() -> impl Strategy<Value = Layer> {
             2 => (1..=3usize, body).prop_map(|(count, body)| Layer::Repeat { count, body }),
         ]
     })
+}
+
+/// A `Dense` of this width.
+pub fn linear(n: usize, bias: bool) -> Layer {
+    Layer::Dense { n, bias, init: start(&initializers::AUTO) }
 }
 
 /// An initializer, with a number that suits it if it takes one.
@@ -307,7 +312,7 @@ impl Spec {
     /// What the loss and the metrics compare the output with, each once.
     fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::new();
-        for criterion in self.loss.iter().chain(&self.metrics) {
+        for criterion in self.loss.iter().chain(self.metrics.iter().flatten()) {
             let target = criterion.target(self.outputs);
             targets.extend((!targets.contains(&target)).then_some(target));
         }
@@ -315,11 +320,11 @@ impl Spec {
     }
 
     fn metrics(&self, value: &'static str, has_classes: bool) -> Vec<Clause<'static>> {
+        let Some(criteria) = &self.metrics else { return Vec::new() };
         let mut metrics = random_loss::measures(value, !self.seed.is_multiple_of(3));
         metrics.extend(has_classes.then(|| random_loss::of_classes(self.outputs)).into_iter().flatten());
-        let criteria = self.metrics.iter().enumerate();
         metrics.extend(
-            criteria.map(|(index, criterion)| {
+            criteria.iter().enumerate().map(|(index, criterion)| {
                 handmade::clause(leak(format!("metric{index}")), criterion.expr(self.outputs))
             }),
         );
